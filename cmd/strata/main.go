@@ -1,0 +1,4 @@
+// Command strata scans container images, layer by layer.
+package main
+
+func main() {}

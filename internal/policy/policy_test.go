@@ -1,0 +1,176 @@
+package policy
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"strata/internal/inventory"
+)
+
+func finding(id, pkg string, s Severity) Finding {
+	return Finding{ID: id, PackageID: pkg, Severity: s, State: inventory.Present}
+}
+
+func with(f Finding, change func(*Finding)) Finding {
+	change(&f)
+	return f
+}
+
+func TestFailOn(t *testing.T) {
+	removed := func(f *Finding) { f.State = inventory.Removed }
+	shadowed := func(f *Finding) { f.State = inventory.Shadowed }
+	suppressed := func(f *Finding) { f.Suppressed = true }
+
+	tests := []struct {
+		name      string
+		threshold Severity
+		findings  []Finding
+		want      Verdict
+	}{
+		{name: "nothing found", threshold: Low, want: Verdict{Decision: Pass}},
+		{
+			name: "below", threshold: High,
+			findings: []Finding{finding("CVE-1", "p1", Medium), finding("CVE-2", "p1", Low)},
+			want:     Verdict{Decision: Pass},
+		},
+		{
+			name: "at the threshold and above", threshold: High,
+			findings: []Finding{finding("CVE-1", "p1", High), finding("CVE-2", "p1", Critical), finding("CVE-3", "p2", Low)},
+			want: Verdict{Decision: Fail, Violations: []Violation{{
+				Policy: CommandLine, Rule: "fail-on high", Decision: Fail,
+				FindingIDs: []string{"CVE-1", "CVE-2"}, PackageIDs: []string{"p1"},
+				Message: "2 findings of severity high or graver in 1 package",
+			}}},
+		},
+		{
+			name: "ids are named once, findings all counted", threshold: Critical,
+			findings: []Finding{finding("CVE-1", "p1", Critical), finding("CVE-1", "p2", Critical)},
+			want: Verdict{Decision: Fail, Violations: []Violation{{
+				Policy: CommandLine, Rule: "fail-on critical", Decision: Fail,
+				FindingIDs: []string{"CVE-1"}, PackageIDs: []string{"p1", "p2"},
+				Message: "2 findings of severity critical in 2 packages",
+			}}},
+		},
+		{
+			name: "only what is present and not set aside counts", threshold: Low,
+			findings: []Finding{
+				with(finding("CVE-1", "p1", Critical), removed),
+				with(finding("CVE-2", "p2", Critical), shadowed),
+				with(finding("CVE-3", "p3", Critical), suppressed),
+				with(finding("CVE-4", "p4", Unknown), suppressed),
+			},
+			want: Verdict{Decision: Pass},
+		},
+		{
+			name: "unknown below a threshold warns", threshold: High,
+			findings: []Finding{finding("CVE-1", "p1", Unknown), finding("CVE-2", "p1", Low)},
+			want: Verdict{Decision: Warn, Violations: []Violation{{
+				Policy: CommandLine, Rule: "fail-on high", Decision: Warn,
+				FindingIDs: []string{"CVE-1"}, PackageIDs: []string{"p1"},
+				Message: "1 finding of unknown severity in 1 package: may be high or graver",
+			}}},
+		},
+		{
+			name: "unknown reaches low", threshold: Low,
+			findings: []Finding{finding("CVE-1", "p1", Unknown)},
+			want: Verdict{Decision: Fail, Violations: []Violation{{
+				Policy: CommandLine, Rule: "fail-on low", Decision: Fail,
+				FindingIDs: []string{"CVE-1"}, PackageIDs: []string{"p1"},
+				Message: "1 finding of any severity in 1 package",
+			}}},
+		},
+		{
+			name: "unknown as threshold is every finding", threshold: Unknown,
+			findings: []Finding{finding("CVE-1", "p1", Low), finding("CVE-2", "p2", Unknown)},
+			want: Verdict{Decision: Fail, Violations: []Violation{{
+				Policy: CommandLine, Rule: "fail-on unknown", Decision: Fail,
+				FindingIDs: []string{"CVE-1", "CVE-2"}, PackageIDs: []string{"p1", "p2"},
+				Message: "2 findings of any severity in 2 packages",
+			}}},
+		},
+		{
+			name: "a severity that is no word of ours is unknown, not low", threshold: Medium,
+			findings: []Finding{finding("CVE-1", "p1", "negligible")},
+			want: Verdict{Decision: Warn, Violations: []Violation{{
+				Policy: CommandLine, Rule: "fail-on medium", Decision: Warn,
+				FindingIDs: []string{"CVE-1"}, PackageIDs: []string{"p1"},
+				Message: "1 finding of unknown severity in 1 package: may be medium or graver",
+			}}},
+		},
+		{
+			name: "failing and unrated together", threshold: Critical,
+			findings: []Finding{finding("CVE-1", "p1", Unknown), finding("CVE-2", "p2", Critical)},
+			want: Verdict{Decision: Fail, Violations: []Violation{
+				{
+					Policy: CommandLine, Rule: "fail-on critical", Decision: Fail,
+					FindingIDs: []string{"CVE-2"}, PackageIDs: []string{"p2"},
+					Message: "1 finding of severity critical in 1 package",
+				},
+				{
+					Policy: CommandLine, Rule: "fail-on critical", Decision: Warn,
+					FindingIDs: []string{"CVE-1"}, PackageIDs: []string{"p1"},
+					Message: "1 finding of unknown severity in 1 package: may be critical or graver",
+				},
+			}},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			rule, err := FailOn(tt.threshold)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, Evaluate(tt.findings, rule)); diff != "" {
+				t.Errorf("verdict (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestFailOnRefusesWhatIsNoSeverity(t *testing.T) {
+	if _, err := FailOn("hgih"); err == nil || !strings.Contains(err.Error(), "critical, high, medium, low, unknown") {
+		t.Errorf("error %v, want one that lists the severities", err)
+	}
+}
+
+func TestEvaluateTakesTheGravest(t *testing.T) {
+	says := func(d Decision) Rule {
+		return func([]Finding) []Violation { return []Violation{{Decision: d}} }
+	}
+	silent := func([]Finding) []Violation { return nil }
+
+	tests := []struct {
+		name  string
+		rules []Rule
+		want  Decision
+	}{
+		{"no rules", nil, Pass},
+		{"silent rule", []Rule{silent}, Pass},
+		{"warn", []Rule{silent, says(Warn)}, Warn},
+		{"fail before warn", []Rule{says(Fail), says(Warn)}, Fail},
+		{"warn before fail", []Rule{says(Warn), says(Fail)}, Fail},
+		{"a decision nobody knows", []Rule{says("maybe"), says(Warn)}, Fail},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := Evaluate(nil, tt.rules...).Decision; got != tt.want {
+				t.Errorf("decision %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestParseSeverity(t *testing.T) {
+	for in, want := range map[string]Severity{"critical": Critical, "HIGH": High, " medium ": Medium, "Low": Low, "unknown": Unknown} {
+		if got, err := ParseSeverity(in); err != nil || got != want {
+			t.Errorf("ParseSeverity(%q) = %q, %v; want %q", in, got, err, want)
+		}
+	}
+	for _, in := range []string{"", "moderate", "high,low"} {
+		if got, err := ParseSeverity(in); err == nil {
+			t.Errorf("ParseSeverity(%q) = %q, want an error", in, got)
+		}
+	}
+}

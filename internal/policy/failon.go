@@ -21,33 +21,35 @@ const CommandLine = "command line"
 // It is an error when threshold is none of the severities.
 func FailOn(threshold Severity) (Rule, error) {
 	if !threshold.valid() {
-		return nil, fmt.Errorf("fail-on %q: want one of %s", threshold, severityNames())
+		return Rule{}, fmt.Errorf("fail-on %q: want one of %s", threshold, severityNames())
 	}
-	return func(findings []Finding) []Violation {
-		var reached, unrated objection
-		for i := range findings {
-			f := &findings[i]
-			switch {
-			case !f.active():
-			case reaches(f.Severity, threshold):
-				reached.add(f)
-			case !f.Severity.rated():
-				unrated.add(f)
-			}
-		}
-		rule := "fail-on " + string(threshold)
-		var violations []Violation
-		if reached.count > 0 {
-			violations = append(violations, reached.violation(rule, Fail,
-				fmt.Sprintf("%s in %s", thresholdPhrase(reached.count, threshold), plural(len(reached.packages), "package"))))
-		}
-		if unrated.count > 0 {
-			violations = append(violations, unrated.violation(rule, Warn,
-				fmt.Sprintf("%s of unknown severity in %s: may be %s or graver", plural(unrated.count, "finding"),
-					plural(len(unrated.packages), "package"), threshold)))
-		}
-		return violations
+	return Rule{
+		Policy: CommandLine,
+		Name:   "fail-on " + string(threshold),
+		Check:  func(findings []Finding) []Violation { return failOn(findings, threshold) },
 	}, nil
+}
+
+func failOn(findings []Finding, threshold Severity) []Violation {
+	var reached, unrated objection
+	for i := range findings {
+		f := &findings[i]
+		switch {
+		case !f.active():
+		case reaches(f.Severity, threshold):
+			reached.add(f)
+		case !f.Severity.rated():
+			unrated.add(f)
+		}
+	}
+	var violations []Violation
+	if reached.count > 0 {
+		violations = append(violations, reached.violation(Fail, thresholdPhrase(threshold)))
+	}
+	if unrated.count > 0 {
+		violations = append(violations, unrated.violation(Warn, fmt.Sprintf("of unknown severity, which may be %s,", orGraver(threshold))))
+	}
+	return violations
 }
 
 // reaches tells whether a finding of severity s fails at the threshold.
@@ -58,14 +60,18 @@ func reaches(s, threshold Severity) bool {
 	return s.Rank() >= threshold.Rank()
 }
 
-func thresholdPhrase(n int, threshold Severity) string {
-	switch threshold {
-	case Critical:
-		return plural(n, "finding") + " of severity critical"
-	case Low, Unknown:
-		return plural(n, "finding") + " of any severity"
+func thresholdPhrase(threshold Severity) string {
+	if threshold == Low || threshold == Unknown {
+		return "of any severity"
 	}
-	return plural(n, "finding") + " of severity " + string(threshold) + " or graver"
+	return "of severity " + orGraver(threshold)
+}
+
+func orGraver(s Severity) string {
+	if s == Critical {
+		return string(s)
+	}
+	return string(s) + " or graver"
 }
 
 // An objection gathers the findings that a rule objects to.
@@ -91,8 +97,12 @@ func (o *objection) add(f *Finding) {
 	}
 }
 
-func (o *objection) violation(rule string, d Decision, message string) Violation {
-	return Violation{Policy: CommandLine, Rule: rule, Decision: d, FindingIDs: o.findings, PackageIDs: o.packages, Message: message}
+// violation puts the findings, described by what, into words.
+func (o *objection) violation(d Decision, what string) Violation {
+	return Violation{
+		Decision: d, FindingIDs: o.findings, PackageIDs: o.packages,
+		Message: fmt.Sprintf("%s %s in %s", plural(o.count, "finding"), what, plural(len(o.packages), "package")),
+	}
 }
 
 // plural is a number with its noun: "1 finding", "2 findings".

@@ -53,48 +53,59 @@ type Finding struct {
 	Fixed bool
 }
 
-// active tells whether the finding counts: its package is present and nobody
-// has set it aside.
+// active tells whether the finding counts: its package is present, as far as is
+// known, and nobody has set it aside.
 func (f *Finding) active() bool {
-	return !f.Suppressed && (f.State == inventory.Present || f.State == "")
+	return !f.Suppressed && f.State != inventory.Shadowed && f.State != inventory.Removed
 }
 
-// A Violation is an objection of one rule.
+// A Violation is an objection of one rule. Its JSON is that of the report.
 type Violation struct {
 	// Policy that the rule is part of; "command line" for those given by flags.
-	Policy string
+	Policy string `json:"policy"`
 	// Rule in the form in which it was given: "fail-on high".
-	Rule string
+	Rule string `json:"rule"`
 	// Decision is what this violation alone would make of the image: Warn or Fail.
-	Decision Decision
+	Decision Decision `json:"decision"`
 	// FindingIDs are the vulnerabilities objected to, and PackageIDs the packages
 	// they are in, each once, in the order of the findings. Which belongs to
 	// which, the findings tell.
-	FindingIDs, PackageIDs []string
-	// Message is one sentence for a person.
-	Message string
+	FindingIDs []string `json:"finding_ids"`
+	PackageIDs []string `json:"package_ids"`
+	// Message is one sentence for a person, without a full stop.
+	Message string `json:"message"`
 }
 
-// A Verdict is the decision over an image, with everything objected to. The zero
-// Verdict passes.
+// A Verdict is the decision over an image, with everything objected to. Its JSON
+// is that of the report.
 type Verdict struct {
-	Decision   Decision
-	Violations []Violation
+	Decision Decision `json:"decision"`
+	// Rules that were asked, in order. A pass without rules says nothing about
+	// the image.
+	Rules      []string    `json:"rules"`
+	Violations []Violation `json:"violations"`
 }
 
-// A Rule looks at all findings of an image and returns what it objects to; nil
-// when it does not. It must not depend on anything else.
-type Rule func([]Finding) []Violation
+// A Rule looks at all findings of an image and says what it objects to.
+type Rule struct {
+	// Policy and Name as its violations give them.
+	Policy, Name string
+	// Check returns what it objects to, nil when it does not; Policy and Rule of
+	// the violations are filled in by Evaluate. It depends on its argument alone.
+	Check func([]Finding) []Violation
+}
 
 // Evaluate runs the rules over the findings. The verdict is the gravest decision
 // of all violations, which stand in the order of the rules; Pass without any.
 func Evaluate(findings []Finding, rules ...Rule) Verdict {
 	verdict := Verdict{Decision: Pass}
 	for _, rule := range rules {
-		verdict.Violations = append(verdict.Violations, rule(findings)...)
-	}
-	for _, v := range verdict.Violations {
-		verdict.Decision = graver(verdict.Decision, v.Decision)
+		verdict.Rules = append(verdict.Rules, rule.Name)
+		for _, v := range rule.Check(findings) {
+			v.Policy, v.Rule = rule.Policy, rule.Name
+			verdict.Decision = graver(verdict.Decision, v.Decision)
+			verdict.Violations = append(verdict.Violations, v)
+		}
 	}
 	return verdict
 }

@@ -69,7 +69,7 @@ func TestFailOn(t *testing.T) {
 			want: Verdict{Decision: Warn, Violations: []Violation{{
 				Policy: CommandLine, Rule: "fail-on high", Decision: Warn,
 				FindingIDs: []string{"CVE-1"}, PackageIDs: []string{"p1"},
-				Message: "1 finding of unknown severity in 1 package: may be high or graver",
+				Message: "1 finding of unknown severity, which may be high or graver, in 1 package",
 			}}},
 		},
 		{
@@ -96,7 +96,7 @@ func TestFailOn(t *testing.T) {
 			want: Verdict{Decision: Warn, Violations: []Violation{{
 				Policy: CommandLine, Rule: "fail-on medium", Decision: Warn,
 				FindingIDs: []string{"CVE-1"}, PackageIDs: []string{"p1"},
-				Message: "1 finding of unknown severity in 1 package: may be medium or graver",
+				Message: "1 finding of unknown severity, which may be medium or graver, in 1 package",
 			}}},
 		},
 		{
@@ -111,7 +111,7 @@ func TestFailOn(t *testing.T) {
 				{
 					Policy: CommandLine, Rule: "fail-on critical", Decision: Warn,
 					FindingIDs: []string{"CVE-1"}, PackageIDs: []string{"p1"},
-					Message: "1 finding of unknown severity in 1 package: may be critical or graver",
+					Message: "1 finding of unknown severity, which may be critical, in 1 package",
 				},
 			}},
 		},
@@ -122,6 +122,7 @@ func TestFailOn(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			tt.want.Rules = []string{"fail-on " + string(tt.threshold)}
 			if diff := cmp.Diff(tt.want, Evaluate(tt.findings, rule)); diff != "" {
 				t.Errorf("verdict (-want +got):\n%s", diff)
 			}
@@ -137,9 +138,9 @@ func TestFailOnRefusesWhatIsNoSeverity(t *testing.T) {
 
 func TestEvaluateTakesTheGravest(t *testing.T) {
 	says := func(d Decision) Rule {
-		return func([]Finding) []Violation { return []Violation{{Decision: d}} }
+		return Rule{Name: string(d), Check: func([]Finding) []Violation { return []Violation{{Decision: d}} }}
 	}
-	silent := func([]Finding) []Violation { return nil }
+	silent := Rule{Name: "silent", Check: func([]Finding) []Violation { return nil }}
 
 	tests := []struct {
 		name  string

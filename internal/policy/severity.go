@@ -24,8 +24,15 @@ func Severities() []Severity { return []Severity{Critical, High, Medium, Low, Un
 // Rank orders severities for sorting: 4 for critical down to 1 for low, 0 for
 // unknown and for words that are no severity.
 func (s Severity) Rank() int {
-	if i := slices.Index(Severities(), s); i >= 0 {
-		return len(Severities()) - 1 - i
+	switch s {
+	case Critical:
+		return 4
+	case High:
+		return 3
+	case Medium:
+		return 2
+	case Low:
+		return 1
 	}
 	return 0
 }

@@ -1,0 +1,61 @@
+# Strata's tasks. `make help` lists them.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# What is checked and tested; narrow it, as in `make test PKG=./internal/match`.
+PKG ?= ./...
+# How long each fuzz target runs.
+FUZZTIME ?= 10s
+# The linters live in a module of their own (docs/decisions/0002-tools-module.md).
+TOOL := go tool -modfile=tools/go.mod
+
+.PHONY: help build demo test check lint vuln bench generate fuzz cover clean
+
+help: ## list the tasks
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/strata, one static binary
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/strata ./cmd/strata
+	@scripts/static.sh bin/strata
+
+demo: build ## scan a small fleet of images made here, without network
+	bin/strata demo
+
+test: ## run all tests, with the registries and engines they need (as root on Debian installed)
+	scripts/test.sh $(PKG)
+
+check: ## formatting, vet, linters, known vulnerabilities, go.mod, static build
+	@bad="$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go' | grep -v /testdata/))"; \
+	if [[ -n "$$bad" ]]; then printf 'not formatted, run gofmt -w on:\n%s\n' "$$bad"; exit 1; fi
+	go vet ./...
+	$(MAKE) --no-print-directory lint
+	go mod tidy -diff
+	go -C tools mod tidy -diff
+	$(MAKE) --no-print-directory build
+	$(MAKE) --no-print-directory vuln
+
+lint: ## golangci-lint, as .golangci.yml says
+	$(TOOL) golangci-lint run $(PKG)
+
+vuln: ## look for known vulnerabilities in what Strata calls
+	@scripts/vuln.sh
+
+bench: ## measure scans against the floor: read, hash, decompress, walk
+	scripts/bench.sh
+
+generate: ## write generated files anew
+	go generate ./...
+
+fuzz: ## run every fuzz target for FUZZTIME (10s)
+	scripts/fuzz.sh $(FUZZTIME)
+
+cover: ## test coverage by function, in dist/cover.txt and dist/cover.html
+	@mkdir -p dist
+	go test -coverpkg=./... -coverprofile=dist/cover.out $(PKG)
+	go tool cover -func=dist/cover.out >dist/cover.txt
+	go tool cover -html=dist/cover.out -o dist/cover.html
+	@tail -n 1 dist/cover.txt
+
+clean: ## remove what the tasks made
+	rm -rf bin dist

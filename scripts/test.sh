@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Runs the tests: scripts/test.sh [PACKAGE...] (default ./...).
+#
+# Some tests talk to real programs: a registry, the engines. Run as root on
+# Debian, this installs those that are missing; elsewhere it says which tests will
+# be left out. STRATA_TEST_REQUIRE=all turns every such skip into a failure.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# program and the Debian package that has it, one a line. A later need (a browser,
+# PostgreSQL) is one more line.
+needs='
+docker-registry docker-registry
+htpasswd        apache2-utils
+skopeo          skopeo
+podman          podman
+containerd      containerd
+'
+
+say() { printf 'test: %s\n' "$*" >&2; }
+
+missing() { # the packages of the programs that aren't there
+  while read -r program package; do
+    if [[ -n $program ]] && ! command -v "$program" >/dev/null; then echo "$package"; fi
+  done <<<"$needs"
+}
+
+install() { # install the packages, without starting their services
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq && RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "$@"
+}
+
+mapfile -t packages < <(missing)
+if ((${#packages[@]} > 0)) && ((EUID == 0)) && command -v apt-get >/dev/null; then
+  say "installing ${packages[*]}"
+  install "${packages[@]}" >/dev/null || say 'apt-get failed'
+  mapfile -t packages < <(missing)
+fi
+for package in "${packages[@]}"; do
+  say "left out: tests that need $package (Debian: apt-get install $package)"
+done
+if ! docker version >/dev/null 2>&1; then
+  say 'left out: tests that need a Docker engine (start it, and let this user reach its socket)'
+fi
+if [[ ! -d ../shared/images ]]; then
+  say 'left out: tests on real images and advisories (../shared/images, ../shared/feeds)'
+fi
+
+race=(-race)
+if ! command -v "$(go env CC)" >/dev/null || [[ $(go env CGO_ENABLED) != 1 ]]; then
+  race=()
+  say 'left out: the race detector (it needs a C compiler)'
+fi
+
+if (($# == 0)); then set -- ./...; fi
+# Packages one after the other: many of them load both cores by themselves.
+exec go test "${race[@]}" -timeout 30m -p 1 "$@"

@@ -29,7 +29,7 @@ var (
 type Limits struct {
 	// Size is the most uncompressed bytes read; default 64 GiB.
 	Size int64
-	// Entries is the most tar entries; default 4 million.
+	// Entries is the most tar entries; default 2 million.
 	Entries int
 	// Window is the largest zstd window in bytes, which is memory held while
 	// decompressing; default 128 MiB.
@@ -41,7 +41,7 @@ func (l Limits) withDefaults() Limits {
 		l.Size = 64 << 30
 	}
 	if l.Entries == 0 {
-		l.Entries = 4 << 20
+		l.Entries = 2 << 20
 	}
 	if l.Window == 0 {
 		l.Window = 128 << 20

@@ -1,0 +1,123 @@
+package inventory
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// image groups what the layers hold into the packages of the image.
+func (m *merger) image() Image {
+	img := Image{Distro: m.distro, Problems: m.problems}
+	installed := m.installedDirs()
+	type key struct {
+		same
+		layer, stateLayer int
+		state             State
+		owner             string
+	}
+	byKey := map[key]int{}
+	for _, h := range m.all {
+		if h.distro.Zero() {
+			h.distro = m.distro
+		}
+		if h.file.Kind == Locked && superseded(h, installed) {
+			continue
+		}
+		id := h.same()
+		id.member = ""
+		k := key{id, h.layer, h.stateLayer, h.state, h.file.Owner}
+		i, ok := byKey[k]
+		if !ok {
+			i = len(img.Packages)
+			byKey[k] = i
+			img.Packages = append(img.Packages, imagePackage(h))
+		}
+		loc := Location{Path: h.path, Layer: h.layer}
+		if h.Member != "" {
+			loc.Path += "!/" + h.Member
+		}
+		if !slices.Contains(img.Packages[i].Locations, loc) {
+			img.Packages[i].Locations = append(img.Packages[i].Locations, loc)
+		}
+	}
+	for i := range img.Packages {
+		p := &img.Packages[i]
+		slices.SortFunc(p.Locations, func(a, b Location) int { return cmp.Compare(a.Path, b.Path) })
+		p.ID = packageID(p)
+	}
+	slices.SortFunc(img.Packages, func(a, b ImagePackage) int {
+		return cmp.Or(cmp.Compare(a.Layer, b.Layer), cmp.Compare(a.Type, b.Type), cmp.Compare(a.Name, b.Name),
+			cmp.Compare(a.Version, b.Version), cmp.Compare(a.Arch, b.Arch), cmp.Compare(a.StateLayer, b.StateLayer),
+			cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.ID, b.ID))
+	})
+	slices.SortStableFunc(img.Problems, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.Layer, b.Layer), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Message, b.Message))
+	})
+	return img
+}
+
+func imagePackage(h *held) ImagePackage {
+	p := ImagePackage{Package: h.Package, Layer: h.layer, State: h.state, StateLayer: h.stateLayer}
+	p.Member = ""
+	if _, name, ok := strings.Cut(h.file.Owner, ":"); ok {
+		p.Owner = name
+	}
+	if p.Distribution() && p.Ecosystem == "" {
+		p.Ecosystem, _ = h.distro.Ecosystem()
+	}
+	p.PURL = packageURL(&p.Package, h.distro)
+	return p
+}
+
+// packageID is short, and the same for the same package in the same image.
+func packageID(p *ImagePackage) string {
+	h := sha256.New()
+	for _, s := range []string{p.PURL, strconv.Itoa(p.Layer), string(p.State), strconv.Itoa(p.StateLayer), p.Owner} {
+		h.Write([]byte(s))
+		h.Write([]byte{0})
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// installedDirs are the directories in which packages are installed, by type.
+func (m *merger) installedDirs() map[string][]string {
+	dirs := map[string]map[string]bool{}
+	for _, h := range m.all {
+		if h.file.Kind == Locked || h.file.Owner != "" {
+			continue
+		}
+		if dirs[h.Type] == nil {
+			dirs[h.Type] = map[string]bool{}
+		}
+		dir, _ := parent(h.path)
+		dirs[h.Type][dir] = true
+	}
+	out := map[string][]string{}
+	for typ, set := range dirs {
+		for dir := range set {
+			out[typ] = append(out[typ], dir)
+		}
+	}
+	return out
+}
+
+// installsBeside are the package types that are installed below the directory
+// of the lock file. The others go to a place of their own.
+var installsBeside = map[string]bool{"npm": true, "composer": true}
+
+// superseded tells whether a package that a lock file asks for is believed no
+// more, since what is installed is known: a lock file also lists what was left
+// out (development packages), and it may be older or newer than what it locks.
+func superseded(h *held, installed map[string][]string) bool {
+	dir, _ := parent(h.path)
+	for _, d := range installed[h.Type] {
+		if !installsBeside[h.Type] || dir == "" || below(d, dir) {
+			return true
+		}
+	}
+	return false
+}

@@ -52,6 +52,10 @@ if ! command -v "$(go env CC)" >/dev/null || [[ $(go env CGO_ENABLED) != 1 ]]; t
   say 'left out: the race detector (it needs a C compiler)'
 fi
 
-if (($# == 0)); then set -- ./...; fi
-# Packages one after the other: many of them load both cores by themselves.
+# All is built on all cores, then tested one package after the other: each loads
+# the cores by itself, and some of them measure memory and time.
+if [[ ${*:-./...} == ./... ]]; then
+  set -- ./...
+  go build "${race[@]}" -o /dev/null ./...
+fi
 exec go test "${race[@]}" -timeout 30m -p 1 "$@"

@@ -21,7 +21,8 @@ type file struct {
 const refName = "org.opencontainers.image.ref.name"
 
 // layoutFiles are the files of an OCI layout (OCI image-spec, image-layout.md)
-// that holds the images, each under the tag of its name.
+// that holds the images, each under the tag of its name; several of one name are
+// the platforms of an index.
 func layoutFiles(images []*Image) []file {
 	files := []file{{"oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`)}}
 	seen := map[string]bool{}
@@ -32,20 +33,58 @@ func layoutFiles(images []*Image) []file {
 			files = append(files, file{name, data})
 		}
 	}
-	ix := index{SchemaVersion: 2, MediaType: indexType, Manifests: []descriptor{}}
-	for _, m := range images {
-		d := m.descriptor()
-		if _, tag := SplitName(m.Name); m.Name != "" {
+	ix := newIndex()
+	for _, group := range byName(images) {
+		for _, m := range group {
+			blob(m.Manifest)
+			blob(m.Config)
+			for _, l := range m.Blobs {
+				blob(l)
+			}
+		}
+		d := group[0].descriptor()
+		if len(group) > 1 {
+			child := indexOf(group)
+			blob(child)
+			d = describe(indexType, child)
+		}
+		if name := group[0].Name; name != "" {
+			_, tag := SplitName(name)
 			d.Annotations = map[string]string{refName: tag}
 		}
 		ix.Manifests = append(ix.Manifests, d)
-		blob(m.Manifest)
-		blob(m.Config)
-		for _, l := range m.Blobs {
-			blob(l)
-		}
 	}
 	return append(files, file{"index.json", mustJSON(ix)})
+}
+
+// byName groups images of one name, in the order of their first; those without a
+// name stand alone.
+func byName(images []*Image) [][]*Image {
+	var groups [][]*Image
+	place := map[string]int{}
+	for _, m := range images {
+		i, ok := place[m.Name]
+		if !ok || m.Name == "" {
+			i = len(groups)
+			place[m.Name] = i
+			groups = append(groups, nil)
+		}
+		groups[i] = append(groups[i], m)
+	}
+	return groups
+}
+
+func newIndex() index {
+	return index{SchemaVersion: 2, MediaType: indexType, Manifests: []descriptor{}}
+}
+
+// indexOf is the index of which the images are the platforms.
+func indexOf(images []*Image) []byte {
+	ix := newIndex()
+	for _, m := range images {
+		ix.Manifests = append(ix.Manifests, m.descriptor())
+	}
+	return mustJSON(ix)
 }
 
 func (m *Image) descriptor() descriptor {

@@ -260,12 +260,46 @@ func TestArchivesHoldTheImage(t *testing.T) {
 	}
 }
 
+func TestImagesOfOneNameAreAnIndex(t *testing.T) {
+	arm := build(t, "name: demo/multi:1\nplatform: linux/arm64/v8\n-- layer0/a --\n")
+	amd := build(t, "name: demo/multi:1\n-- layer0/a --\n")
+	other := build(t, "name: demo/other:2\n-- layer0/b --\n")
+	var top, child index
+	files := map[string][]byte{}
+	for _, f := range layoutFiles([]*Image{arm, other, amd}) {
+		files[f.name] = f.data
+	}
+	if err := json.Unmarshal(files["index.json"], &top); err != nil {
+		t.Fatal(err)
+	}
+	var tags []string
+	for _, d := range top.Manifests {
+		tags = append(tags, d.MediaType+" "+d.Annotations[refName])
+	}
+	if diff := cmp.Diff([]string{indexType + " 1", manifestType + " 2"}, tags); diff != "" {
+		t.Errorf("index.json (-want +got):\n%s", diff)
+	}
+	if err := json.Unmarshal(files["blobs/sha256/"+strings.TrimPrefix(top.Manifests[0].Digest, "sha256:")], &child); err != nil {
+		t.Fatal(err)
+	}
+	want := []platform{{OS: "linux", Architecture: "arm64", Variant: "v8"}, {OS: "linux", Architecture: "amd64"}}
+	var got []platform
+	for _, d := range child.Manifests {
+		got = append(got, *d.Platform)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("platforms (-want +got):\n%s", diff)
+	}
+}
+
 func TestRegistryServesImages(t *testing.T) {
 	one := build(t, picture)
 	two := build(t, "name: demo/app:2.0\n-- layer0/a --\n")
 	var r Registry
 	r.Add(one, two)
-	r.AddIndex("demo/multi:1", one, two)
+	arm := build(t, "name: demo/multi:1\nplatform: linux/arm64\n-- layer0/a --\n")
+	amd := build(t, "name: demo/multi:1\n-- layer0/a --\n")
+	r.Add(arm, amd)
 	server := httptest.NewServer(&r)
 	defer server.Close()
 
@@ -279,7 +313,8 @@ func TestRegistryServesImages(t *testing.T) {
 		{"/v2/demo/app/tags/list", 200, `{"name":"demo/app","tags":["1.0","2.0"]}` + "\n"},
 		{"/v2/demo/app/manifests/1.0", 200, string(one.Manifest)},
 		{"/v2/demo/app/manifests/" + one.Digest(), 200, string(one.Manifest)},
-		{"/v2/demo/multi/manifests/" + two.Digest(), 200, string(two.Manifest)},
+		{"/v2/demo/multi/manifests/1", 200, string(indexOf([]*Image{arm, amd}))},
+		{"/v2/demo/multi/manifests/" + arm.Digest(), 200, string(arm.Manifest)},
 		{"/v2/demo/app/blobs/" + one.BlobDigest(1), 200, string(one.Blobs[1])},
 		{"/v2/demo/app/manifests/9.9", 404, `{"errors":[{"code":"MANIFEST_UNKNOWN"}]}`},
 		{"/v2/none/tags/list", 404, `{"errors":[{"code":"NAME_UNKNOWN"}]}`},

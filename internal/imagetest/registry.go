@@ -25,30 +25,21 @@ type document struct {
 	data      []byte
 }
 
-// Add serves the images, each under its own name.
+// Add serves the images, each under its own name; several of one name are the
+// platforms of an index. A name that was served before now names the new image.
 func (r *Registry) Add(images ...*Image) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.prepare()
-	for _, m := range images {
-		r.add(m)
-		r.put(m.Name, document{manifestType, m.Manifest})
+	for _, group := range byName(images) {
+		for _, m := range group {
+			r.add(m)
+			r.put(m.Name, document{manifestType, m.Manifest})
+		}
+		if len(group) > 1 {
+			r.put(group[0].Name, document{indexType, indexOf(group)})
+		}
 	}
-}
-
-// AddIndex serves the images as the platforms of one image under the name.
-func (r *Registry) AddIndex(name string, images ...*Image) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.prepare()
-	ix := index{SchemaVersion: 2, MediaType: indexType, Manifests: []descriptor{}}
-	repository, _ := SplitName(name)
-	for _, m := range images {
-		r.add(m)
-		r.manifests[repository+"@"+m.Digest()] = document{manifestType, m.Manifest}
-		ix.Manifests = append(ix.Manifests, m.descriptor())
-	}
-	r.put(name, document{indexType, mustJSON(ix)})
 }
 
 // prepare makes the zero Registry usable.

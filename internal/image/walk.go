@@ -93,7 +93,8 @@ type Body struct {
 }
 
 // A Visitor is called for every entry, in the order of the tar. An error it
-// returns ends the walk and is returned as it is.
+// returns ends the walk and is returned as it is, unless it comes from reading
+// the Body: then the layer is damaged.
 type Visitor func(e *Entry, b *Body) error
 
 // A Summary tells what Walk has read and verified.
@@ -212,14 +213,34 @@ func walkTar(ctx context.Context, pipe *pipe, at io.ReaderAt, limits Limits, vis
 		if !ok {
 			continue
 		}
-		b := Body{Reader: tr}
+		content := content{r: tr}
+		b := Body{Reader: &content}
 		if at != nil && e.Type == File && !sparse(hdr) {
 			b.At = io.NewSectionReader(at, pipe.pos, e.Size)
 		}
-		if err := visit(&e, &b); err != nil {
+		err = visit(&e, &b)
+		if content.err != nil {
+			return entries, fmt.Errorf("%s: %w", e.Path, content.err)
+		}
+		if err != nil {
 			return entries, &visitError{err}
 		}
 	}
+}
+
+// A content remembers that it could not be read, since a visitor can't tell an
+// error of the layer from one of its own.
+type content struct {
+	r   io.Reader
+	err error
+}
+
+func (c *content) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	if err != nil && err != io.EOF {
+		c.err = err
+	}
+	return n, err
 }
 
 // sparse tells whether the content of the entry is stored with its holes left

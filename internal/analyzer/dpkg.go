@@ -1,0 +1,174 @@
+package analyzer
+
+import (
+	"context"
+	"io"
+	"strings"
+
+	"strata/internal/inventory"
+)
+
+// dpkg reads the status file of Debian's package manager (dpkg-query(1),
+// deb-control(5)), and the single files that distroless images have instead.
+type dpkg struct{}
+
+func (dpkg) Name() string { return "dpkg" }
+
+const (
+	dpkgStatus  = "var/lib/dpkg/status"
+	dpkgStatusD = "var/lib/dpkg/status.d/"
+	dpkgInfo    = "var/lib/dpkg/info/"
+)
+
+func (dpkg) Wants(c *Candidate) bool {
+	if !strings.HasPrefix(c.Path, "var/lib/dpkg/s") {
+		return false
+	}
+	return c.Path == dpkgStatus ||
+		strings.HasPrefix(c.Path, dpkgStatusD) && !strings.HasSuffix(c.Path, ".md5sums")
+}
+
+func (dpkg) Analyze(ctx context.Context, f *File) (Result, error) {
+	res := Result{}
+	single := f.Path != dpkgStatus
+	if !single {
+		res.Kind, res.Database = inventory.Database, "dpkg"
+	}
+	err := stanzas(ctx, f.Reader(), func(s stanza) {
+		// status.d has no Status: what it lists is there.
+		if s.status == "" && !single || s.status != "" && !strings.HasSuffix(s.status, " installed") {
+			return
+		}
+		if s.name != "" && s.version != "" {
+			res.Packages = append(res.Packages, s.pkg("deb"))
+		}
+	})
+	return res, err
+}
+
+// opkg reads the status file of OpenWrt's and Yocto's package manager, which has
+// dpkg's format.
+type opkg struct{}
+
+func (opkg) Name() string { return "opkg" }
+
+func (opkg) Wants(c *Candidate) bool {
+	switch c.Path {
+	case "usr/lib/opkg/status", "var/lib/opkg/status", "opt/lib/opkg/status":
+		return true
+	}
+	return false
+}
+
+func (opkg) Analyze(ctx context.Context, f *File) (Result, error) {
+	res := Result{Kind: inventory.Database, Database: "opkg"}
+	err := stanzas(ctx, f.Reader(), func(s stanza) {
+		if strings.HasSuffix(s.status, " installed") && s.name != "" && s.version != "" {
+			res.Packages = append(res.Packages, s.pkg("opkg"))
+		}
+	})
+	return res, err
+}
+
+// A stanza is what matters of one paragraph of a control file.
+type stanza struct {
+	name, version, arch, source, status string
+}
+
+func (s stanza) pkg(typ string) inventory.Package {
+	p := inventory.Package{Type: typ, Name: s.name, Version: s.version, Arch: s.arch}
+	// Source is "name" or "name (version)", and left out when both are the same.
+	name, version, ok := strings.Cut(s.source, " (")
+	if ok {
+		p.SourceVersion = strings.TrimSuffix(version, ")")
+	}
+	p.SourceName = strings.TrimSpace(name)
+	if p.SourceName == "" {
+		p.SourceName = s.name
+	}
+	if p.SourceVersion == "" {
+		p.SourceVersion = s.version
+	}
+	return p
+}
+
+func stanzas(ctx context.Context, r io.Reader, each func(stanza)) error {
+	var s stanza
+	for line, err := range lines(r) {
+		if err != nil {
+			return err
+		}
+		if len(line) == 0 {
+			each(s)
+			s = stanza{}
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			continue
+		}
+		if line[0] == ' ' || line[0] == '\t' {
+			continue // continues a field that is of no interest
+		}
+		if field := s.field(line); field != nil {
+			_, value, _ := strings.Cut(string(line), ":")
+			*field = strings.TrimSpace(value)
+		}
+	}
+	each(s)
+	return nil
+}
+
+// field tells where the value of a line goes; most lines are of no interest, so
+// they are told by their first bytes.
+func (s *stanza) field(line []byte) *string {
+	switch line[0] | 0x20 {
+	case 'p':
+		return s.named(line, "package", &s.name)
+	case 'v':
+		return s.named(line, "version", &s.version)
+	case 'a':
+		return s.named(line, "architecture", &s.arch)
+	case 's':
+		if f := s.named(line, "source", &s.source); f != nil {
+			return f
+		}
+		return s.named(line, "status", &s.status)
+	}
+	return nil
+}
+
+// named returns f when the line is the field of that name; names have no case.
+func (*stanza) named(line []byte, name string, f *string) *string {
+	if len(line) > len(name) && line[len(name)] == ':' && strings.EqualFold(string(line[:len(name)]), name) {
+		return f
+	}
+	return nil
+}
+
+// dpkgList reads the lists of files that packages own.
+type dpkgList struct{}
+
+func (dpkgList) Name() string { return "dpkg-list" }
+
+func (dpkgList) Wants(c *Candidate) bool {
+	if !strings.HasPrefix(c.Path, "var/lib/dpkg/") {
+		return false
+	}
+	return strings.HasPrefix(c.Path, dpkgInfo) && strings.HasSuffix(c.Path, ".list")
+}
+
+func (dpkgList) Analyze(_ context.Context, f *File) (Result, error) {
+	name := strings.TrimSuffix(f.Base(), ".list")
+	name, _, _ = strings.Cut(name, ":") // foo:amd64.list
+	owner := "deb:" + name
+	var res Result
+	for line, err := range lines(f.Reader()) {
+		if err != nil {
+			return res, err
+		}
+		if p, ok := ownedPath(string(line)); ok {
+			res.Owned = append(res.Owned, Owned{p, owner})
+		}
+	}
+	return res, nil
+}

@@ -1,0 +1,285 @@
+package analyzer
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"strconv"
+	"strings"
+
+	"strata/internal/inventory"
+)
+
+// rpm reads the databases of RPM in its three formats. They are read by our own
+// code, since go-rpmdb wants a file on disk, trusts the sizes in it, and reads in
+// a goroutine of its own, in which a panic on a damaged file ends the process.
+type rpm struct{}
+
+func (rpm) Name() string { return "rpm" }
+
+// rpmDirs are where the database lies: the old place, the one since Fedora 36
+// and SLE 15, and that of rpm-ostree.
+var rpmDirs = []string{"var/lib/rpm/", "usr/lib/sysimage/rpm/", "usr/share/rpm/"}
+
+func inRPMDir(p string) (base string, ok bool) {
+	for _, dir := range rpmDirs {
+		if base, ok = strings.CutPrefix(p, dir); ok {
+			return base, true
+		}
+	}
+	return "", false
+}
+
+func (rpm) Wants(c *Candidate) bool {
+	switch base, _ := inRPMDir(c.Path); base {
+	case "Packages", "Packages.db", "rpmdb.sqlite":
+		return true
+	}
+	return false
+}
+
+func (rpm) Analyze(ctx context.Context, f *File) (Result, error) {
+	res := Result{Kind: inventory.Database, Database: "rpm"}
+	if f.Size == 0 {
+		return res, nil
+	}
+	headers, err := rpmHeaders(f)
+	if err != nil {
+		return Result{}, err
+	}
+	damaged := 0
+	for blob, err := range headers {
+		if err != nil {
+			return res, err
+		}
+		if err := ctx.Err(); err != nil {
+			return res, err
+		}
+		h, err := parseRPMHeader(blob)
+		if err != nil {
+			damaged++
+			continue
+		}
+		if p, ok := h.pkg(); ok {
+			res.Packages = append(res.Packages, p)
+			h.owned(func(p, owner string) { res.Owned = append(res.Owned, Owned{p, owner}) })
+		}
+	}
+	if damaged > 0 {
+		res.Notes = append(res.Notes, fmt.Sprintf("%d packages of the rpm database have damaged headers and are left out", damaged))
+	}
+	return res, nil
+}
+
+// rpmHeaders tells the format by its first bytes.
+func rpmHeaders(f *File) (iter.Seq2[[]byte, error], error) {
+	head := f.Head
+	switch {
+	case bytes.HasPrefix(head, []byte(sqliteMagic)):
+		return sqliteBlobs(f.ReaderAt(), f.Size, "Packages"), nil
+	case bytes.HasPrefix(head, []byte("RpmP")):
+		return ndbBlobs(f.ReaderAt(), f.Size), nil
+	case len(head) >= 512 && (binary.LittleEndian.Uint32(head[12:]) == bdbHashMagic || binary.BigEndian.Uint32(head[12:]) == bdbHashMagic):
+		return bdbBlobs(f.ReaderAt(), f.Size, head), nil
+	}
+	return nil, errors.New("the rpm database is of no known format (Berkeley DB hash, ndb, sqlite)")
+}
+
+// Tags of RPM headers (rpm, include/rpm/rpmtag.h) that matter here.
+const (
+	rpmTagName       = 1000
+	rpmTagVersion    = 1001
+	rpmTagRelease    = 1002
+	rpmTagEpoch      = 1003
+	rpmTagLicense    = 1014
+	rpmTagArch       = 1022
+	rpmTagSourceRPM  = 1044
+	rpmTagDirIndexes = 1116
+	rpmTagBaseNames  = 1117
+	rpmTagDirNames   = 1118
+)
+
+// An rpmHeader has the entries of a header by tag.
+type rpmHeader struct {
+	entries map[uint32]rpmEntry
+	data    []byte
+}
+
+type rpmEntry struct{ typ, offset, count uint32 }
+
+// Types of header entries.
+const (
+	rpmInt32       = 4
+	rpmString      = 6
+	rpmStringArray = 8
+	rpmI18NString  = 9
+)
+
+var errRPMHeader = errors.New("damaged rpm header")
+
+// parseRPMHeader reads a header as the database keeps it: the number of index
+// entries, the size of the data, the index, the data; big-endian.
+func parseRPMHeader(b []byte) (*rpmHeader, error) {
+	if len(b) < 8 {
+		return nil, errRPMHeader
+	}
+	n, size := uint64(binary.BigEndian.Uint32(b)), uint64(binary.BigEndian.Uint32(b[4:]))
+	if 8+n*16+size > uint64(len(b)) {
+		return nil, errRPMHeader
+	}
+	h := &rpmHeader{entries: make(map[uint32]rpmEntry, 10), data: b[8+n*16 : 8+n*16+size]}
+	for i := range n {
+		e := b[8+i*16:]
+		switch tag := binary.BigEndian.Uint32(e); tag {
+		case rpmTagName, rpmTagVersion, rpmTagRelease, rpmTagEpoch, rpmTagLicense, rpmTagArch, rpmTagSourceRPM,
+			rpmTagDirIndexes, rpmTagBaseNames, rpmTagDirNames:
+			h.entries[tag] = rpmEntry{binary.BigEndian.Uint32(e[4:]), binary.BigEndian.Uint32(e[8:]), binary.BigEndian.Uint32(e[12:])}
+		}
+	}
+	return h, nil
+}
+
+// strings gives the values of a tag, at most those that the data hold.
+func (h *rpmHeader) strings(tag uint32) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		e, ok := h.entries[tag]
+		if !ok || uint64(e.offset) > uint64(len(h.data)) {
+			return
+		}
+		count := e.count
+		switch e.typ {
+		case rpmString:
+			count = 1
+		case rpmStringArray, rpmI18NString:
+		default:
+			return
+		}
+		rest := h.data[e.offset:]
+		for range count {
+			i := bytes.IndexByte(rest, 0)
+			if i < 0 || !yield(string(rest[:i])) {
+				return
+			}
+			rest = rest[i+1:]
+		}
+	}
+}
+
+func (h *rpmHeader) string(tag uint32) string {
+	for s := range h.strings(tag) {
+		return s
+	}
+	return ""
+}
+
+// int32s gives a tag's numbers; nil when it has none or says more than it holds.
+func (h *rpmHeader) int32s(tag uint32) []byte {
+	e, ok := h.entries[tag]
+	if !ok || e.typ != rpmInt32 || uint64(e.offset)+uint64(e.count)*4 > uint64(len(h.data)) {
+		return nil
+	}
+	return h.data[e.offset : uint64(e.offset)+uint64(e.count)*4]
+}
+
+// pkg is the package; keys that RPM keeps among the packages are none.
+func (h *rpmHeader) pkg() (inventory.Package, bool) {
+	p := inventory.Package{Type: "rpm", Name: h.string(rpmTagName), Version: h.string(rpmTagVersion), Arch: h.string(rpmTagArch)}
+	if p.Name == "" || p.Version == "" || p.Name == "gpg-pubkey" {
+		return p, false
+	}
+	if r := h.string(rpmTagRelease); r != "" {
+		p.Version += "-" + r
+	}
+	epoch := ""
+	if n := h.int32s(rpmTagEpoch); len(n) >= 4 {
+		if v := binary.BigEndian.Uint32(n); v != 0 {
+			epoch = strconv.FormatUint(uint64(v), 10) + ":"
+		}
+	}
+	p.Version = epoch + p.Version
+	if l := h.string(rpmTagLicense); l != "" {
+		p.Licenses = []string{l}
+	}
+	p.SourceName, p.SourceVersion = splitSourceRPM(h.string(rpmTagSourceRPM))
+	if p.SourceVersion != "" {
+		// The file name has no epoch; a source package has that of its packages
+		// nearly always, and advisories give it.
+		p.SourceVersion = epoch + p.SourceVersion
+	}
+	return p, true
+}
+
+// splitSourceRPM splits "acl-2.2.53-1.el8.src.rpm" into name and version-release.
+func splitSourceRPM(s string) (name, version string) {
+	s, ok := strings.CutSuffix(s, ".rpm")
+	if !ok {
+		return "", ""
+	}
+	if i := strings.LastIndexByte(s, '.'); i > 0 {
+		s = s[:i] // .src or .nosrc
+	}
+	release := strings.LastIndexByte(s, '-')
+	if release <= 0 {
+		return "", ""
+	}
+	v := strings.LastIndexByte(s[:release], '-')
+	if v <= 0 {
+		return "", ""
+	}
+	return s[:v], s[v+1:]
+}
+
+// owned gives the paths of the package that could be evidence of others.
+func (h *rpmHeader) owned(each func(path, owner string)) {
+	var dirs []string
+	for d := range h.strings(rpmTagDirNames) {
+		dirs = append(dirs, d)
+	}
+	index := h.int32s(rpmTagDirIndexes)
+	owner := "rpm:" + h.string(rpmTagName)
+	i := 0
+	for base := range h.strings(rpmTagBaseNames) {
+		if len(index) < (i+1)*4 {
+			return
+		}
+		d := binary.BigEndian.Uint32(index[i*4:])
+		i++
+		if uint64(d) >= uint64(len(dirs)) {
+			continue
+		}
+		if p, ok := ownedPath(dirs[d] + base); ok {
+			each(p, owner)
+		}
+	}
+}
+
+// rpmJournal notes what an rpm database has not yet written into its file.
+type rpmJournal struct{}
+
+func (rpmJournal) Name() string { return "rpm-journal" }
+
+func (rpmJournal) Wants(c *Candidate) bool {
+	base, _ := inRPMDir(c.Path)
+	return base == "rpmdb.sqlite-wal" && c.Size > 0
+}
+
+func (rpmJournal) Analyze(context.Context, *File) (Result, error) {
+	return Result{Notes: []string{"the rpm database has a write-ahead log that was not checkpointed: its latest changes are not read"}}, nil
+}
+
+// readAt reads n bytes at off, within a file of the size.
+func readAt(r io.ReaderAt, size, off int64, n int) ([]byte, error) {
+	if off < 0 || n < 0 || off+int64(n) > size {
+		return nil, io.ErrUnexpectedEOF
+	}
+	b := make([]byte, n)
+	_, err := r.ReadAt(b, off)
+	if err == io.EOF {
+		err = nil
+	}
+	return b, err
+}

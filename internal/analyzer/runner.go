@@ -1,0 +1,270 @@
+package analyzer
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"strata/internal/image"
+	"strata/internal/inventory"
+)
+
+// SetVersion names what the default set of analyzers finds. Layers analysed
+// under another version are analysed anew, so it must change whenever an
+// analyzer is added or finds something else.
+const SetVersion = "1"
+
+// Default returns all analyzers.
+func Default() []Analyzer {
+	return append(distribution(), language()...)
+}
+
+// A Runner drives analyzers over layers. It is safe for concurrent use; layers
+// read at the same time share its Memory.
+type Runner struct {
+	// Analyzers to run; each sees every file.
+	Analyzers []Analyzer
+	// Memory holds files that need random access while they are analysed.
+	Memory *Memory
+	// Limits bound the work on one layer.
+	Limits image.Limits
+}
+
+// Layer reads a layer's blob once and returns what is in it, and what was read.
+// The error is that of image.Walk: what was found until then is dropped, for it
+// is not verified. A file that can't be analysed is a Problem, not an error.
+func (r *Runner) Layer(ctx context.Context, blob io.Reader, want image.Layer) (*inventory.Layer, image.Summary, error) {
+	run := r.start()
+	defer run.buffer.close()
+	sum, err := image.Walk(ctx, blob, want, r.Limits, func(e *image.Entry, b *image.Body) error {
+		return run.visit(ctx, e, b)
+	})
+	if err != nil {
+		return nil, sum, err
+	}
+	l := run.finish()
+	l.DiffID, l.Size, l.Entries = sum.DiffID, sum.Size, sum.Entries
+	return l, sum, nil
+}
+
+// Root reads a directory as if it were one layer.
+func (r *Runner) Root(ctx context.Context, dir string) (*inventory.Layer, error) {
+	run := r.start()
+	defer run.buffer.close()
+	sum, err := image.WalkDir(ctx, dir, func(e *image.Entry, b *image.Body) error {
+		err := run.visit(ctx, e, b)
+		if err != nil && ctx.Err() == nil { // a file that can't be read is no reason to give up the others
+			run.problem(e.Path, "", err.Error())
+			return nil
+		}
+		return err
+	}, func(path string, err error) {
+		run.problem(path, "", err.Error())
+	})
+	if err != nil {
+		return nil, err
+	}
+	l := run.finish()
+	l.Size, l.Entries = sum.Size, sum.Entries
+	return l, nil
+}
+
+func (r *Runner) start() *layerRun {
+	return &layerRun{analyzers: r.Analyzers, buffer: &buffer{memory: r.Memory}, owners: map[string]string{}}
+}
+
+// A layerRun is one layer on its way through the analyzers.
+type layerRun struct {
+	analyzers []Analyzer
+	buffer    *buffer
+	head      [headSize]byte
+	wanted    []Analyzer // scratch
+
+	layer  inventory.Layer
+	paths  inventory.PathsBuilder
+	found  []found
+	links  []inventory.Link
+	owners map[string]string // by path
+}
+
+// found is what one analyzer found in one file, until the end of the layer tells
+// whether the file is still there, and where.
+type found struct {
+	file   inventory.File
+	distro *inventory.Distro
+	ref    int // of the entry in paths
+}
+
+func (run *layerRun) visit(ctx context.Context, e *image.Entry, b *image.Body) error {
+	ref := run.paths.Len()
+	if !e.Dubious {
+		run.paths.Add(inventory.Path{Path: e.Path, Kind: pathKind(e.Type), Target: linkTarget(e)}, ref)
+	} else {
+		run.problem(e.Path, "", `the entry's name has ".." in it: it is read, but hides nothing`)
+		ref = -1
+	}
+	switch e.Type {
+	case image.HardLink:
+		run.links = append(run.links, inventory.Link{Path: e.Path, Target: e.Link, Analyzer: run.wantedBy(&Candidate{Path: e.Path, Size: 1})})
+	case image.File:
+		return run.file(ctx, e, b, ref)
+	}
+	return nil
+}
+
+func pathKind(t image.EntryType) inventory.PathKind {
+	switch t {
+	case image.Dir:
+		return inventory.PathDir
+	case image.Symlink:
+		return inventory.PathSymlink
+	case image.Whiteout:
+		return inventory.PathWhiteout
+	case image.Opaque:
+		return inventory.PathOpaque
+	}
+	return inventory.PathFile
+}
+
+func linkTarget(e *image.Entry) string {
+	if e.Type == image.Symlink {
+		return e.Link
+	}
+	return ""
+}
+
+// wantedBy is the name of the first analyzer that wants the file.
+func (run *layerRun) wantedBy(c *Candidate) string {
+	for _, a := range run.analyzers {
+		if a.Wants(c) {
+			return a.Name()
+		}
+	}
+	return ""
+}
+
+func (run *layerRun) file(ctx context.Context, e *image.Entry, b *image.Body, ref int) error {
+	n, err := io.ReadFull(b, run.head[:min(e.Size, headSize)])
+	if err != nil {
+		return fmt.Errorf("%s: %w", e.Path, err)
+	}
+	c := Candidate{Path: e.Path, Size: e.Size, Mode: e.Mode, Head: run.head[:n]}
+	run.wanted = run.wanted[:0]
+	for _, a := range run.analyzers {
+		if a.Wants(&c) {
+			run.wanted = append(run.wanted, a)
+		}
+	}
+	if len(run.wanted) == 0 {
+		return nil
+	}
+	f := File{Candidate: c, spoolDir: run.buffer.memory.tempDir()}
+	if b.At != nil {
+		f.content = b.At
+	} else if err := run.buffer.fill(&f, b.Reader); err != nil {
+		return fmt.Errorf("%s: %w", e.Path, err)
+	}
+	for _, a := range run.wanted {
+		run.analyze(ctx, a, &f, ref)
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+func (run *layerRun) analyze(ctx context.Context, a Analyzer, f *File, ref int) {
+	res, err := protect(ctx, a, f)
+	if err != nil && ctx.Err() == nil {
+		run.problem(f.Path, a.Name(), err.Error())
+	}
+	for _, n := range res.Notes {
+		run.problem(f.Path, a.Name(), n)
+	}
+	for _, o := range res.Owned {
+		run.owners[o.Path] = o.Owner
+	}
+	if res.silent() {
+		return
+	}
+	run.found = append(run.found, found{
+		file:   inventory.File{Path: f.Path, Analyzer: a.Name(), Kind: res.Kind, Database: res.Database, Packages: res.Packages},
+		distro: res.Distro, ref: ref,
+	})
+}
+
+// silent tells that nothing was found which later layers could take away. An
+// empty database is not silent: it says that nothing is installed.
+func (r *Result) silent() bool {
+	return len(r.Packages) == 0 && r.Distro == nil && r.Kind != inventory.Database
+}
+
+// protect makes an error of a panic.
+func protect(ctx context.Context, a Analyzer, f *File) (res Result, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("analyzer panicked: %v", v)
+		}
+	}()
+	return a.Analyze(ctx, f)
+}
+
+// maxProblems of one layer; a hostile layer could have millions.
+const maxProblems = 200
+
+func (run *layerRun) problem(path, analyzer, message string) {
+	switch n := len(run.layer.Problems); {
+	case n < maxProblems:
+		run.layer.Problems = append(run.layer.Problems, inventory.Problem{Path: path, Layer: -1, Analyzer: analyzer, Message: message})
+	case n == maxProblems:
+		run.layer.Problems = append(run.layer.Problems, inventory.Problem{Layer: -1,
+			Message: fmt.Sprintf("more than %d problems in this layer; the rest is not listed", maxProblems)})
+	}
+}
+
+// finish settles which of the files found are still there at the end of the
+// layer, where, and who owns them.
+func (run *layerRun) finish() *inventory.Layer {
+	l := &run.layer
+	paths, at := run.paths.Build()
+	l.Paths = paths
+	isFound := map[string]bool{}
+	for _, f := range run.found {
+		path, ok := at[f.ref]
+		if f.ref < 0 {
+			path, ok = f.file.Path, true
+		}
+		if !ok {
+			continue
+		}
+		isFound[path] = true
+		if f.distro != nil {
+			l.Distros = append(l.Distros, inventory.DistroFile{Path: path, Distro: *f.distro})
+			continue
+		}
+		f.file.Path = path
+		f.file.Owner = run.owner(path)
+		l.Files = append(l.Files, f.file)
+	}
+	for _, link := range run.links {
+		if cur, ok := paths.Find(link.Path); ok && cur.Kind == inventory.PathFile && (link.Analyzer != "" || isFound[link.Target]) {
+			l.Links = append(l.Links, link)
+		}
+	}
+	slices.SortStableFunc(l.Files, func(a, b inventory.File) int { return inventory.ComparePaths(a.Path, b.Path) })
+	return l
+}
+
+// owner looks a path up under the names that package databases may have for it:
+// since the merge of / and /usr, many still list /lib/x for /usr/lib/x.
+func (run *layerRun) owner(path string) string {
+	if o, ok := run.owners[path]; ok {
+		return o
+	}
+	if rest, ok := strings.CutPrefix(path, "usr/"); ok {
+		return run.owners[rest]
+	}
+	return run.owners["usr/"+path]
+}

@@ -1,0 +1,109 @@
+package analyzer
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"sync/atomic"
+)
+
+// A Memory bounds how much of the files under analysis is held in memory, over
+// all layers that are read at the same time. Files that do not fit go to a
+// temporary file, which has no name and so is gone whatever ends the process.
+type Memory struct {
+	// Limit in bytes; 0 means 128 MiB.
+	Limit int64
+	// TempDir is where temporary files are made; empty for the system's.
+	TempDir string
+
+	used atomic.Int64
+}
+
+func (m *Memory) tempDir() string { return m.TempDir }
+
+const defaultMemory = 128 << 20
+
+// take reserves n bytes, if they are to be had.
+func (m *Memory) take(n int64) bool {
+	limit := m.Limit
+	if limit == 0 {
+		limit = defaultMemory
+	}
+	if m.used.Add(n) <= limit {
+		return true
+	}
+	m.used.Add(-n)
+	return false
+}
+
+func (m *Memory) give(n int64) { m.used.Add(-n) }
+
+// smallFile is what every layer may hold without asking.
+const smallFile = 1 << 20
+
+// A buffer holds the file that one layer has under analysis. It is used again
+// for the next.
+type buffer struct {
+	memory *Memory
+	b      []byte
+	taken  int64 // reserved in memory
+	temp   *os.File
+}
+
+// fill reads the rest of a file, whose head has been read, so that it can be
+// read in any order and again.
+func (b *buffer) fill(f *File, rest io.Reader) error {
+	b.release()
+	if f.Size > smallFile && f.Size > b.taken {
+		if !b.memory.take(f.Size - b.taken) {
+			return b.spill(f, rest)
+		}
+		b.taken = f.Size
+	}
+	if int64(cap(b.b)) < f.Size {
+		b.b = make([]byte, max(f.Size, 64<<10))
+	}
+	whole := b.b[:f.Size]
+	n := copy(whole, f.Head)
+	if _, err := io.ReadFull(rest, whole[n:]); err != nil {
+		return err
+	}
+	f.memory, f.content = whole, bytes.NewReader(whole)
+	return nil
+}
+
+// spill puts the file into a temporary one.
+func (b *buffer) spill(f *File, rest io.Reader) error {
+	t, err := os.CreateTemp(b.memory.TempDir, "strata-*")
+	if err != nil {
+		return err
+	}
+	b.temp = t
+	if err := os.Remove(t.Name()); err != nil {
+		return err
+	}
+	n, err := io.Copy(t, io.MultiReader(bytes.NewReader(f.Head), rest))
+	if err != nil {
+		return err
+	}
+	if n != f.Size {
+		return io.ErrUnexpectedEOF
+	}
+	f.content = t
+	return nil
+}
+
+// release lets go of the last file, and of a large buffer that is not worth
+// keeping when the memory is short for others.
+func (b *buffer) release() {
+	if b.temp != nil {
+		_ = b.temp.Close()
+		b.temp = nil
+	}
+}
+
+func (b *buffer) close() {
+	b.release()
+	b.memory.give(b.taken)
+	b.b, b.taken = nil, 0
+}

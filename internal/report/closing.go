@@ -1,0 +1,325 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"strata/internal/inventory"
+	"strata/internal/policy"
+)
+
+const (
+	// maxProblems is how many problems the table tells one by one.
+	maxProblems = 15
+	// maxReasons is how many violations it tells.
+	maxReasons = 10
+	// maxMessage is how much of a problem's message it shows.
+	maxMessage = 240
+	// oldAdvisories is the age in hours from which on the table suggests to update.
+	oldAdvisories = 7 * 24
+)
+
+// warnings tell what is wrong with the answer itself.
+func (t *table) warnings() {
+	r := t.report
+	warnings := slices.Concat(t.distroWarnings(), t.coverageWarnings(), advisoryWarnings(&r.Advisories))
+	if len(warnings)+len(r.Problems) == 0 {
+		return
+	}
+	t.line()
+	for _, w := range warnings {
+		t.warning(w)
+	}
+	t.problems()
+}
+
+func (t *table) warning(message string) {
+	t.put(yellow, "!")
+	t.space(1)
+	t.paragraph(plain, message, 2, t.Width)
+}
+
+func (t *table) distroWarnings() []string {
+	said := slices.ContainsFunc(t.report.Advisories.Coverage, func(c Coverage) bool { return c.Status == EndOfLife })
+	if t.report.Image.Distro.Status != DistroEndOfLife || said {
+		return nil
+	}
+	return []string{fmt.Sprintf("%s is past its end of life: vulnerabilities found since are not in its advisories", strings.TrimSuffix(t.distro(), " (end of life)"))}
+}
+
+func (t *table) coverageWarnings() []string {
+	coverage := t.report.Advisories.Coverage
+	if len(coverage) == 0 && len(t.report.Packages) > 0 {
+		return []string{fmt.Sprintf("nothing tells whether there are advisories for the %s", plural(len(t.report.Packages), "package"))}
+	}
+	var warnings []string
+	for i := range coverage {
+		c := &coverage[i]
+		of := coverageName(c)
+		packages := t.coveragePackages(c)
+		switch {
+		case c.Status == Covered, packages == 0:
+		case c.Status == Partial:
+			warnings = append(warnings, fmt.Sprintf("advisories for %s are known to be but a part: findings may be missing in %s", of, plural(packages, "package")))
+		case c.Status == EndOfLife:
+			warnings = append(warnings, fmt.Sprintf("no new advisories are written for %s: %s checked against old ones only", of, plural(packages, "package")))
+		case c.Status == NoData:
+			warnings = append(warnings, fmt.Sprintf("no advisory data for %s: %s not checked", of, plural(packages, "package")))
+		default:
+			warnings = append(warnings, fmt.Sprintf("%s: %s, %s not checked", of, Safe(string(c.Status)), plural(packages, "package")))
+		}
+	}
+	return warnings
+}
+
+// coverageName is an ecosystem in words: "npm", "rpm packages of Fedora 35".
+func coverageName(c *Coverage) string {
+	name := Safe(strings.Replace(c.Ecosystem, ":", " ", 1))
+	if kind := (inventory.Package{Type: c.Type}); kind.Distribution() {
+		return fmt.Sprintf("%s packages of %s", c.Type, cmp.Or(name, "an unknown distribution"))
+	}
+	return cmp.Or(name, Safe(c.Type)+" packages")
+}
+
+func advisoryWarnings(a *Advisories) []string {
+	const update = "run strata db update"
+	switch {
+	case a.Starter:
+		return []string{"the advisories are the starter set in the program, which knows few packages: " + update}
+	case a.AgeHours >= oldAdvisories:
+		return []string{fmt.Sprintf("the advisories are %s old: %s", age(a.AgeHours), update)}
+	}
+	return nil
+}
+
+// problems tells the gravest first and counts those for which there is no room.
+func (t *table) problems() {
+	problems := slices.Clone(t.report.Problems)
+	slices.SortStableFunc(problems, func(a, b Problem) int { return count(b.Incomplete) - count(a.Incomplete) })
+	for i := range problems[:min(len(problems), maxProblems)] {
+		t.warning(t.problem(&problems[i]))
+	}
+	if more := len(problems) - maxProblems; more > 0 {
+		t.warning(fmt.Sprintf("and %s; -f json has them all", plural(more, "more problem")))
+	}
+}
+
+// count is 1 for true.
+func count(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func (t *table) problem(p *Problem) string {
+	var where []string
+	if p.Layer >= 0 {
+		where = append(where, fmt.Sprintf("layer %d", p.Layer))
+	}
+	if p.Path != "" {
+		where = append(where, cutStart(Safe(p.Path), t.Width-12))
+	}
+	message := cutEnd(Safe(p.Message), maxMessage)
+	if p.Analyzer != "" {
+		message += " (" + Safe(p.Analyzer) + ")"
+	}
+	if p.Incomplete {
+		message += " – findings may be missing"
+	}
+	if len(where) == 0 {
+		return message
+	}
+	return strings.Join(where, " ") + ": " + message
+}
+
+// sum is the totals, and never "all clear" where not all was looked at.
+func (t *table) sum() {
+	t.line()
+	if t.counts.Total() == 0 {
+		t.nothingFound()
+	} else {
+		t.totals()
+	}
+	t.hidden()
+	t.advisories()
+}
+
+func (t *table) totals() {
+	head := plural(t.counts.Total(), "finding") + "  "
+	t.put(bold, head)
+	for i, s := range policy.Severities() {
+		if n := t.counts[i]; n > 0 {
+			t.item(severityStyle(s), fmt.Sprintf("%d %s", n, s), ", ", len(head), t.Width)
+		}
+	}
+	t.item(green, fmt.Sprintf("%d fixable", t.fixable), " · ", len(head), t.Width)
+	if t.known > 0 {
+		t.item(red, fmt.Sprintf("%d known to be exploited (KEV)", t.known), " · ", len(head), t.Width)
+	}
+	t.line()
+}
+
+func (t *table) nothingFound() {
+	packages, unchecked := len(t.report.Packages), t.unchecked()
+	checked := max(packages-unchecked, 0)
+	switch {
+	case t.report.Filtered != nil && t.report.Filtered.Hidden > 0:
+		t.paragraph(bold, "No findings that the filter lets through", 0, t.Width)
+	case t.report.Incomplete():
+		t.paragraph(bold, "No findings in what could be read; the scan is incomplete", 0, t.Width)
+	case packages == 0:
+		t.paragraph(bold, "No packages found, so nothing was checked", 0, t.Width)
+	case checked == 0:
+		t.paragraph(bold, fmt.Sprintf("Nothing was checked: no advisory data for any of the %s", plural(packages, "package")), 0, t.Width)
+	case unchecked > 0:
+		t.paragraph(bold, fmt.Sprintf("No findings in the %s that were checked; %d were not", plural(checked, "package"), unchecked), 0, t.Width)
+	case t.report.Advisories.Starter:
+		t.paragraph(bold, fmt.Sprintf("No findings in %s by the starter set of advisories", plural(packages, "package")), 0, t.Width)
+	default:
+		t.paragraph(bold, fmt.Sprintf("No known vulnerabilities in %s", plural(packages, "package")), 0, t.Width)
+	}
+}
+
+func (t *table) hidden() {
+	f := t.report.Filtered
+	if f == nil || f.Hidden == 0 {
+		return
+	}
+	var by []string
+	if len(f.Severities) > 0 {
+		words := make([]string, len(f.Severities))
+		for i, s := range f.Severities {
+			words[i] = Safe(string(s))
+		}
+		by = append(by, "severity "+strings.Join(words, ", "))
+	}
+	if f.OnlyFixed {
+		by = append(by, "with a fix")
+	}
+	t.paragraph(dim, fmt.Sprintf("%s hidden by the filter (only %s)", plural(f.Hidden, "more finding"), strings.Join(by, ", ")), 0, t.Width)
+}
+
+func (t *table) advisories() {
+	a := &t.report.Advisories
+	if a.Source == "" {
+		return
+	}
+	line := "Advisories: " + cutMiddle(Safe(a.Source), t.Width/2)
+	if a.Updated != nil {
+		line += fmt.Sprintf(", updated %s ago", age(a.AgeHours))
+	}
+	t.paragraph(dim, line, 0, t.Width)
+}
+
+// age is a number of hours for people.
+func age(hours float64) string {
+	switch {
+	case hours < 1:
+		return plural(max(int(hours*60), 0), "minute")
+	case hours < 48:
+		return plural(int(hours), "hour")
+	}
+	return plural(int(hours/24), "day")
+}
+
+// verdict is the last word, with the reasons and what to do.
+func (t *table) verdict() {
+	v := &t.report.Verdict
+	t.line()
+	switch {
+	case v.Decision == policy.Fail:
+		t.stamp(onRed, "FAIL", append(reasons(v), t.advice()...)...)
+	case v.Decision != policy.Pass && v.Decision != policy.Warn && v.Decision != "":
+		t.stamp(onRed, "FAIL", fmt.Sprintf("unknown decision %q", Safe(string(v.Decision))))
+	case t.report.Incomplete():
+		t.stamp(onAmber, "INCOMPLETE", append(reasons(v), "a part of the image or the advisories could not be had, see above: findings may be missing")...)
+	case v.Decision == policy.Warn:
+		t.stamp(onAmber, "WARN", reasons(v)...)
+	case len(v.Rules) == 0:
+		t.paragraph(dim, "No policy was asked for a verdict; --fail-on SEVERITY is one", 0, t.Width)
+	case t.unchecked() > 0:
+		t.stamp(onAmber, "PASS", fmt.Sprintf("%s: no objection to what was checked; %s not checked", ruleNames(v), plural(t.unchecked(), "package")))
+	default:
+		t.stamp(onGreen, "PASS", ruleNames(v)+": no objection")
+	}
+}
+
+// stamp writes a word that is seen, and beside it its reasons, a line each.
+func (t *table) stamp(st style, word string, reasons ...string) {
+	if t.color {
+		word = " " + word + " "
+	}
+	t.put(st, word)
+	indent := width(word) + 2
+	for _, reason := range reasons {
+		t.to(indent)
+		t.paragraph(plain, reason, indent, t.Width)
+	}
+}
+
+// reasons are the violations in words, one each.
+func reasons(v *policy.Verdict) []string {
+	texts := make([]string, 0, len(v.Violations))
+	for i := range v.Violations[:min(len(v.Violations), maxReasons)] {
+		texts = append(texts, fmt.Sprintf("%s: %s", Safe(v.Violations[i].Rule), Safe(v.Violations[i].Message)))
+	}
+	if more := len(v.Violations) - maxReasons; more > 0 {
+		texts = append(texts, fmt.Sprintf("and %s; -f json has them all", plural(more, "more violation")))
+	}
+	return texts
+}
+
+func ruleNames(v *policy.Verdict) string {
+	names := make([]string, len(v.Rules))
+	for i, n := range v.Rules {
+		names[i] = Safe(n)
+	}
+	return strings.Join(names, ", ")
+}
+
+// advice says how the findings that failed the image can be got rid of. It needs
+// them all, so there is none over a filtered report.
+func (t *table) advice() []string {
+	if t.report.Filtered != nil {
+		return nil
+	}
+	ids, packages := map[string]bool{}, map[string]bool{}
+	for _, v := range t.report.Verdict.Violations {
+		if v.Decision != policy.Warn {
+			add(ids, v.FindingIDs)
+			add(packages, v.PackageIDs)
+		}
+	}
+	var all, fixable, base int
+	for i := range t.report.Findings {
+		f := &t.report.Findings[i]
+		if !f.Active() || !ids[f.ID] || !packages[f.PackageID] {
+			continue
+		}
+		all++
+		fixable += count(f.FixedVersion != "")
+		base += count(t.inBase(f))
+	}
+	if all == 0 {
+		return nil
+	}
+	advice := []string{fmt.Sprintf("fix: a version without it is known for %d of %d", fixable, all)}
+	if base > 0 {
+		advice = append(advice, fmt.Sprintf("base image: %d of %d came with it; try its newest build first", base, all))
+	}
+	return advice
+}
+
+func (t *table) inBase(f *Finding) bool {
+	l := t.place[f.Layer]
+	return l != nil && l.Base
+}
+
+func add(set map[string]bool, words []string) {
+	for _, w := range words {
+		set[w] = true
+	}
+}

@@ -1,0 +1,43 @@
+package report
+
+import (
+	"reflect"
+)
+
+// normal returns the report in the form in which it is encoded: every nil slice
+// empty, since arrays are never null, and every string valid UTF-8. It holds for
+// all fields, so that a new one can't be forgotten. r is not changed.
+func normal(r Report) Report {
+	v := reflect.New(reflect.TypeFor[Report]()).Elem()
+	normalize(v, reflect.ValueOf(r))
+	return v.Interface().(Report)
+}
+
+// normalize sets dst, which is zero, to the normal form of src. Structs with
+// unexported fields (time.Time) are values of their own and taken as they are.
+func normalize(dst, src reflect.Value) {
+	switch src.Kind() {
+	case reflect.String:
+		dst.SetString(validUTF8(src.String()))
+	case reflect.Slice:
+		dst.Set(reflect.MakeSlice(src.Type(), src.Len(), src.Len()))
+		for i := range src.Len() {
+			normalize(dst.Index(i), src.Index(i))
+		}
+	case reflect.Pointer:
+		if !src.IsNil() {
+			dst.Set(reflect.New(src.Type().Elem()))
+			normalize(dst.Elem(), src.Elem())
+		}
+	case reflect.Struct:
+		dst.Set(src)
+		for i := range src.NumField() {
+			if field := dst.Field(i); field.CanSet() {
+				field.SetZero()
+				normalize(field, src.Field(i))
+			}
+		}
+	default:
+		dst.Set(src)
+	}
+}

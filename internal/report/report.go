@@ -1,0 +1,313 @@
+// Package report puts a scan into words: the JSON contract, the table for a
+// terminal, and a registry of formats to which others are added, all made from
+// one Report.
+//
+// It decides nothing: findings come from package match, the verdict from package
+// policy. It only counts, orders, cuts to width and makes safe what it prints:
+// every name in an image is an attacker's to choose.
+package report
+
+import (
+	"time"
+
+	"strata/internal/inventory"
+	"strata/internal/policy"
+)
+
+// SchemaVersion is that of the JSON report. It changes only when a name or a
+// meaning does; additions keep it.
+const SchemaVersion = "1"
+
+// Severity is that of package policy: critical, high, medium, low, unknown.
+type Severity = policy.Severity
+
+// A Report is everything known of one image for one platform. Its JSON is the
+// contract with users, docs/report.schema.json; arrays in it are never null.
+type Report struct {
+	// SchemaVersion is SchemaVersion; JSON fills it in when empty.
+	SchemaVersion string `json:"schema_version"`
+	Tool          Tool   `json:"tool"`
+	Image         Image  `json:"image"`
+	// Layers are the filesystem layers, lowest first.
+	Layers   []Layer   `json:"layers"`
+	Packages []Package `json:"packages"`
+	Findings []Finding `json:"findings"`
+	// Problems are what could not be analysed.
+	Problems   []Problem  `json:"problems"`
+	Advisories Advisories `json:"advisories"`
+	// Filtered tells what Filter took out; absent when nothing was filtered.
+	Filtered *Filtered `json:"filtered,omitempty"`
+	// Verdict is over all findings, whatever Filter took out.
+	Verdict policy.Verdict `json:"verdict"`
+}
+
+// Tool names the program that made the report.
+type Tool struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+}
+
+// Image says which image the report is about.
+type Image struct {
+	// Reference is what the user asked for.
+	Reference string `json:"reference"`
+	// Digest is that of the manifest; empty where the source has none.
+	Digest string `json:"digest"`
+	// Platform is os/architecture[/variant].
+	Platform string `json:"platform"`
+	// ConfigDigest is that of the configuration: Docker's image id.
+	ConfigDigest string `json:"config_digest"`
+	Distro       Distro `json:"distro"`
+}
+
+// A Distro is the distribution in the final file system; all empty without an
+// os-release.
+type Distro struct {
+	// ID and Version are those of os-release(5): "debian", "12".
+	ID      string `json:"id"`
+	Version string `json:"version"`
+	// Name for people: "Debian GNU/Linux 12 (bookworm)".
+	Name   string       `json:"name"`
+	Status DistroStatus `json:"status"`
+}
+
+// A DistroStatus tells what the absence of findings in a distribution's packages
+// is worth.
+type DistroStatus string
+
+const (
+	// DistroUnknown: the image has no distribution, or nothing is known of it.
+	DistroUnknown DistroStatus = ""
+	// DistroSupported: new vulnerabilities become advisories.
+	DistroSupported DistroStatus = "supported"
+	// DistroEndOfLife: nobody writes advisories for new vulnerabilities any more.
+	DistroEndOfLife DistroStatus = "end_of_life"
+	// DistroNoData: there are no advisories for it.
+	DistroNoData DistroStatus = "no_data"
+)
+
+// A Layer is one filesystem layer.
+type Layer struct {
+	// Index counts from 0, the lowest.
+	Index  int    `json:"index"`
+	Digest string `json:"digest"`
+	DiffID string `json:"diff_id"`
+	// CreatedBy is the instruction of the build history, as recorded; Instruction
+	// cleans it for people.
+	CreatedBy string `json:"created_by"`
+	// Size of the blob, as it is stored and sent, in bytes; -1 when not known.
+	Size int64 `json:"size"`
+	// Empty tells that the layer changes no file.
+	Empty bool `json:"empty"`
+	// Base tells that the layer is one of the base image.
+	Base bool `json:"base"`
+	// Created is when the layer was built; nil when not recorded.
+	Created *time.Time `json:"created,omitempty"`
+}
+
+// A Package is a package version in the image.
+type Package struct {
+	// ID is unique in the report; findings refer to it.
+	ID string `json:"id"`
+	// Type is the purl type: deb, apk, rpm, npm, ...
+	Type    string `json:"type"`
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	Arch    string `json:"arch,omitempty"`
+	PURL    string `json:"purl"`
+	// Ecosystem is OSV's, with release: "npm", "Debian:12".
+	Ecosystem string `json:"ecosystem"`
+	// SourceName and SourceVersion are those of the distribution's source
+	// package; empty when equal to Name and Version.
+	SourceName    string `json:"source_name"`
+	SourceVersion string `json:"source_version,omitempty"`
+	// Layer is the index of the one that introduced this version.
+	Layer     int        `json:"layer"`
+	Locations []Location `json:"locations"`
+	// State is present, shadowed or removed.
+	State inventory.State `json:"state"`
+	// StateLayer is the layer that shadowed or removed it; -1 while present.
+	StateLayer int `json:"state_layer"`
+	// Licenses as declared, each an SPDX expression or free text.
+	Licenses []string `json:"licenses"`
+	// Owner is the distribution's package that owns the files; empty for none.
+	Owner string `json:"owner"`
+}
+
+// A Location is a path in a layer.
+type Location = inventory.Location
+
+// A Finding is one vulnerability in one package of the image.
+type Finding struct {
+	// ID is the canonical id of the vulnerability: the CVE where there is one.
+	ID string `json:"id"`
+	// Aliases are its other ids.
+	Aliases []string `json:"aliases"`
+	// PackageID is the id of the package in Packages. Name, version and type of
+	// the package are repeated for those who read findings alone.
+	PackageID      string   `json:"package_id"`
+	PackageName    string   `json:"package_name"`
+	PackageVersion string   `json:"package_version"`
+	PackageType    string   `json:"package_type"`
+	Severity       Severity `json:"severity"`
+	// CVSS is what the severity rests on; null when the advisory has no vector.
+	CVSS *CVSS `json:"cvss"`
+	// KEV tells that CISA knows the vulnerability to be exploited.
+	KEV bool `json:"kev"`
+	// EPSS is the probability, 0 to 1, that it will be exploited within 30 days;
+	// 0 when not known.
+	EPSS float64 `json:"epss"`
+	// FixedVersion is the version to update to; empty when there is none.
+	FixedVersion string `json:"fixed_version"`
+	// Status is affected unless VEX says otherwise.
+	Status Status `json:"status"`
+	// Layer introduced the package version, State and what it means are those of
+	// the package.
+	Layer int             `json:"layer"`
+	State inventory.State `json:"state"`
+	// Suppressed tells why the finding does not count; null when it does.
+	Suppressed *Suppression `json:"suppressed"`
+	// Summary is one line of the advisory.
+	Summary string `json:"summary"`
+	// Published is when the advisory was first published; nil when not known.
+	Published *time.Time `json:"published,omitempty"`
+	// References are a few addresses to read on.
+	References []string `json:"references"`
+}
+
+// A CVSS is one rating by the Common Vulnerability Scoring System (FIRST).
+type CVSS struct {
+	// Version is 2.0, 3.0, 3.1 or 4.0.
+	Version string `json:"version"`
+	Vector  string `json:"vector"`
+	// Score is the base score, 0 to 10.
+	Score float64 `json:"score"`
+}
+
+// A Status is what is known of a vulnerability in this image, in the words of
+// VEX (OpenVEX specification, status labels).
+type Status string
+
+const (
+	Affected           Status = "affected"
+	NotAffected        Status = "not_affected"
+	StatusFixed        Status = "fixed"
+	UnderInvestigation Status = "under_investigation"
+)
+
+// A Suppression tells why a finding was set aside.
+type Suppression struct {
+	By SuppressedBy `json:"by"`
+	// Reason is a sentence for people: who waived it until when, or which
+	// distribution's package owns the files.
+	Reason string `json:"reason"`
+}
+
+// SuppressedBy is what set a finding aside.
+type SuppressedBy string
+
+const (
+	ByWaiver      SuppressedBy = "waiver"
+	ByVEX         SuppressedBy = "vex"
+	ByDistroOwned SuppressedBy = "distro-owned"
+)
+
+// A Problem is something that could not be analysed.
+type Problem struct {
+	// Path in the image; empty when it concerns more than a file.
+	Path string `json:"path"`
+	// Layer is its index; -1 when it concerns no one layer.
+	Layer int `json:"layer"`
+	// Analyzer that met the problem; empty when none was at work.
+	Analyzer string `json:"analyzer"`
+	Message  string `json:"message"`
+	// Incomplete tells that a whole layer, or the advisories, could not be had,
+	// so that findings may be missing.
+	Incomplete bool `json:"incomplete"`
+}
+
+// Advisories tells what the packages were matched against.
+type Advisories struct {
+	// Source is where they came from: an address, a folder, "starter".
+	Source string `json:"source"`
+	// Updated is when they were last brought up to date; nil when never.
+	Updated *time.Time `json:"updated,omitempty"`
+	// AgeHours is their age at the time of the scan, in hours; 0 without Updated.
+	AgeHours float64 `json:"age_hours"`
+	// Starter tells that they are the small set embedded in the program, which
+	// knows but a few packages.
+	Starter bool `json:"starter"`
+	// Coverage has a row for each ecosystem of the image's packages.
+	Coverage []Coverage `json:"coverage"`
+}
+
+// Coverage tells how far the packages of one ecosystem could be checked.
+type Coverage struct {
+	// Ecosystem is OSV's, with release, or what the image calls itself where OSV
+	// has no name for it.
+	Ecosystem string `json:"ecosystem"`
+	// Type is the purl type of its packages.
+	Type string `json:"type"`
+	// Packages is how many the image has.
+	Packages int `json:"packages"`
+	// Records is how many advisories there are for the ecosystem.
+	Records int            `json:"records"`
+	Status  CoverageStatus `json:"status"`
+}
+
+// CoverageStatus tells whether an ecosystem's packages could be checked.
+type CoverageStatus string
+
+const (
+	// Covered: there are advisories.
+	Covered CoverageStatus = "covered"
+	// Partial: there are some, known to be but a part.
+	Partial CoverageStatus = "partial"
+	// EndOfLife: there are advisories, but no new ones are written.
+	EndOfLife CoverageStatus = "end_of_life"
+	// NoData: there are none, so the packages were not checked.
+	NoData CoverageStatus = "no_data"
+)
+
+// checked tells whether the packages were matched against anything. A status
+// that is not known does not count as checked.
+func (c *Coverage) checked() bool {
+	switch c.Status {
+	case Covered, Partial, EndOfLife:
+		return true
+	}
+	return false
+}
+
+// Active tells whether the finding counts: its package is present, as far as is
+// known, and it was not set aside.
+func (f *Finding) Active() bool {
+	return f.Suppressed == nil && f.inFinalImage()
+}
+
+func (f *Finding) inFinalImage() bool {
+	return f.State != inventory.Shadowed && f.State != inventory.Removed
+}
+
+// PolicyFindings is what package policy sees of the findings.
+func (r *Report) PolicyFindings() []policy.Finding {
+	findings := make([]policy.Finding, len(r.Findings))
+	for i, f := range r.Findings {
+		findings[i] = policy.Finding{
+			ID: f.ID, PackageID: f.PackageID, Severity: f.Severity, State: f.State,
+			Suppressed: f.Suppressed != nil, Fixed: f.FixedVersion != "",
+		}
+	}
+	return findings
+}
+
+// Incomplete tells whether a layer or the advisories could not be had, so that
+// findings may be missing: exit code 3.
+func (r *Report) Incomplete() bool {
+	for _, p := range r.Problems {
+		if p.Incomplete {
+			return true
+		}
+	}
+	return false
+}

@@ -66,7 +66,7 @@ func ownedPath(p string) (string, bool) {
 		return p, true
 	}
 	switch path.Ext(base) {
-	case ".egg-info", ".egg", ".gemspec", ".jar", ".war", ".ear", ".json", ".rockspec", ".so", ".lock":
+	case ".egg-info", ".egg", ".gemspec", ".jar", ".war", ".ear", ".json", ".yaml", ".rockspec", ".so", ".lock":
 		return p, true
 	case "":
 		return p, strings.Contains(dir, "lib") // programs and libraries without a suffix

@@ -107,7 +107,11 @@ func (run *layerRun) visit(ctx context.Context, e *image.Entry, b *image.Body) e
 	}
 	switch e.Type {
 	case image.HardLink:
-		run.links = append(run.links, inventory.Link{Path: e.Path, Target: e.Link, Analyzer: run.wantedBy(&Candidate{Path: e.Path, Size: 1})})
+		run.links = append(run.links, inventory.Link{Path: e.Path, Target: e.Link, Analyzer: run.wantedBy(e)})
+	case image.Symlink:
+		if by := run.wantedBy(e); by != "" {
+			run.links = append(run.links, inventory.Link{Path: e.Path, Target: inventory.ResolveLink(e.Path, e.Link), Analyzer: by, Symbolic: true})
+		}
 	case image.File:
 		return run.file(ctx, e, b, ref)
 	}
@@ -135,10 +139,11 @@ func linkTarget(e *image.Entry) string {
 	return ""
 }
 
-// wantedBy is the name of the first analyzer that wants the file.
-func (run *layerRun) wantedBy(c *Candidate) string {
+// wantedBy is the name of the first analyzer that wants the entry for its name.
+func (run *layerRun) wantedBy(e *image.Entry) string {
+	c := Candidate{Path: e.Path, Size: 1}
 	for _, a := range run.analyzers {
-		if a.Wants(c) {
+		if a.Wants(&c) {
 			return a.Name()
 		}
 	}
@@ -245,11 +250,18 @@ func (run *layerRun) finish() *inventory.Layer {
 			continue
 		}
 		f.file.Path = path
-		f.file.Owner = run.owner(path)
+		if len(f.file.Packages) > 0 && !f.file.Packages[0].Distribution() {
+			f.file.Owner = run.owner(path)
+		}
 		l.Files = append(l.Files, f.file)
 	}
 	for _, link := range run.links {
-		if cur, ok := paths.Find(link.Path); ok && cur.Kind == inventory.PathFile && (link.Analyzer != "" || isFound[link.Target]) {
+		want := inventory.PathFile
+		if link.Symbolic {
+			want = inventory.PathSymlink
+		}
+		if cur, ok := paths.Find(link.Path); ok && cur.Kind == want && (link.Analyzer != "" || isFound[link.Target]) {
+			link.Owner = run.owner(link.Path)
 			l.Links = append(l.Links, link)
 		}
 	}

@@ -80,12 +80,17 @@ type File struct {
 	Owner string `json:"owner,omitempty"`
 }
 
-// A Link is a hard link whose name an analyzer wants: what is at Target is at
-// Path too.
+// A Link is another name for a file: what is at Target is at Path too. It is kept
+// when an analyzer wants its name, or found packages in its target.
 type Link struct {
-	Path     string `json:"path"`
-	Target   string `json:"target"`
-	Analyzer string `json:"analyzer"`
+	Path string `json:"path"`
+	// Target within the image, without a leading slash.
+	Target string `json:"target"`
+	// Analyzer that wants the name, if any.
+	Analyzer string `json:"analyzer,omitempty"`
+	Symbolic bool   `json:"symbolic,omitempty"`
+	// Owner of the name, as of a File.
+	Owner string `json:"owner,omitempty"`
 }
 
 // A Distro is what an os-release file tells (os-release(5)).

@@ -96,13 +96,14 @@ func (m *merger) apply(index int, l *Layer) {
 	for i := range l.Files {
 		m.putFile(moved.of(l.Files[i].Path), &l.Files[i])
 	}
-	for _, link := range l.Links {
-		m.putHardLink(moved.of(link.Path), moved.of(link.Target), link.Analyzer)
-	}
 	for i := range paths {
 		if paths[i].Kind == PathSymlink {
 			m.put(&place{path: paths[i].Path, layer: index, link: true, target: paths[i].Target})
 		}
+	}
+	for _, link := range l.Links {
+		link.Path, link.Target = moved.of(link.Path), moved.of(link.Target)
+		m.putLink(link)
 	}
 	m.settle()
 	m.distro = m.currentDistro()
@@ -143,7 +144,7 @@ func (m *merger) followLinks(paths Paths) (Paths, relocation) {
 		// The entry before has had its directories looked at; only new ones count.
 		for dir, ok := parent(p); ok && dir != "" && dir != last && !below(last, dir); dir, ok = parent(dir) {
 			if target, isLink := m.links[dir]; isLink {
-				moved = append(moved, struct{ from, to string }{dir, m.realPath(resolveLink(dir, target))})
+				moved = append(moved, struct{ from, to string }{dir, m.realPath(ResolveLink(dir, target))})
 			} else {
 				m.hideAt(dir, false)
 			}
@@ -168,7 +169,7 @@ func (m *merger) realPath(p string) string {
 		dir, again := p, false
 		for ok := true; ok && dir != ""; dir, ok = parent(dir) {
 			if target, isLink := m.links[dir]; isLink {
-				p = path.Join(resolveLink(dir, target), p[len(dir):])
+				p = path.Join(ResolveLink(dir, target), p[len(dir):])
 				again = true
 				break
 			}
@@ -271,15 +272,31 @@ func (m *merger) putFile(at string, f *File) {
 	m.put(p)
 }
 
-// putHardLink gives a file a second name.
-func (m *merger) putHardLink(at, target, analyzer string) {
+// putLink gives a file a second name, under which it is a package's just as well.
+func (m *merger) putLink(l Link) {
+	target := l.Target
+	if l.Symbolic {
+		target = m.realPath(target)
+	}
 	old, ok := m.files[target]
 	if !ok || old.file == nil {
-		m.problems = append(m.problems, Problem{Path: at, Layer: m.layer, Analyzer: analyzer,
-			Message: fmt.Sprintf("is a hard link to %s, which was not read", target)})
+		if !l.Symbolic {
+			m.problems = append(m.problems, Problem{Path: l.Path, Layer: m.layer, Analyzer: l.Analyzer,
+				Message: fmt.Sprintf("is a hard link to %s, which was not read", l.Target)})
+		}
 		return
 	}
-	m.putFile(at, old.file)
+	f := *old.file
+	if l.Owner != "" {
+		f.Owner = l.Owner
+	}
+	at, link := l.Path, m.links[l.Path]
+	m.putFile(at, &f)
+	if l.Symbolic {
+		p := m.files[at]
+		p.link, p.target = true, link
+		m.links[at] = link
+	}
 }
 
 // settle pairs what ended in the layer with what started: the same version at
@@ -373,8 +390,8 @@ func slot(h *held) string {
 	return strings.Join([]string{where, h.Type, h.Name, h.Arch}, "\x00")
 }
 
-// osReleases in the order of os-release(5).
-var osReleases = []string{"etc/os-release", "usr/lib/os-release"}
+// osReleases in the order of os-release(5), then what was there before it.
+var osReleases = []string{"etc/os-release", "usr/lib/os-release", "etc/redhat-release", "etc/centos-release", "etc/system-release"}
 
 func (m *merger) currentDistro() Distro {
 	for _, p := range osReleases {

@@ -91,9 +91,9 @@ func parent(p string) (string, bool) {
 	return p[:i], true
 }
 
-// Resolve gives the path that a link at p with the target leads to, within the
+// ResolveLink gives the path that a link at p with the target leads to, within the
 // root: symlink(7), with the root of the image as root.
-func resolveLink(p, target string) string {
+func ResolveLink(p, target string) string {
 	if strings.HasPrefix(target, "/") {
 		return path.Clean(target)[1:]
 	}
@@ -234,7 +234,7 @@ func dropBelowFiles(entries []builtPath) (kept, moved []builtPath) {
 		}
 		if top >= 0 && entries[top].Kind == PathSymlink {
 			link := entries[top]
-			e.Path.Path = path.Clean("/" + resolveLink(link.Path.Path, link.Target) + e.Path.Path[len(link.Path.Path):])[1:]
+			e.Path.Path = path.Clean("/" + ResolveLink(link.Path.Path, link.Target) + e.Path.Path[len(link.Path.Path):])[1:]
 			moved = append(moved, e)
 			continue
 		}

@@ -113,6 +113,9 @@ var installsBeside = map[string]bool{"npm": true, "composer": true}
 // more, since what is installed is known: a lock file also lists what was left
 // out (development packages), and it may be older or newer than what it locks.
 func superseded(h *held, installed map[string][]string) bool {
+	if h.file.Owner != "" {
+		return true // the distribution's, which has packages for what it needs
+	}
 	dir, _ := parent(h.path)
 	for _, d := range installed[h.Type] {
 		if !installsBeside[h.Type] || dir == "" || below(d, dir) {

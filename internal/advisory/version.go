@@ -1,0 +1,150 @@
+package advisory
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/google/osv-scalibr/semantic"
+)
+
+// maxVersionBytes bounds what version parsers, some of them quadratic, get.
+const maxVersionBytes = 512
+
+// ErrVersion is wrapped by the errors of versions that can't be compared: it is
+// then not known whether they are affected.
+var ErrVersion = errors.New("version can't be compared")
+
+// A Version is a version in the order of its ecosystem.
+type Version struct {
+	ecosystem string
+	text      string
+	parsed    semantic.Version
+}
+
+// String is the version as it is compared: without what the ecosystem ignores.
+func (v Version) String() string { return v.text }
+
+// InstalledVersion reads the version of an installed package. It takes off what
+// versions in advisories don't have: Go's "v", "go" and vendor suffixes, the
+// platform of a RubyGem. The error wraps ErrVersion.
+func InstalledVersion(ecosystem, name, text string) (Version, error) {
+	text = strings.TrimSpace(text)
+	switch Base(ecosystem) {
+	case "Go":
+		text = goVersion(name, text)
+	case "RubyGems":
+		text = rubyPlatform.ReplaceAllString(text, "")
+	}
+	return ParseVersion(ecosystem, text)
+}
+
+var (
+	// A gem's full version ends with its platform (Gem::Platform): 1.10.4-x86_64-linux.
+	rubyPlatform = regexp.MustCompile(`-(java|jruby|ruby|universal|x86|x64|x86_64|amd64|i[3-6]86|arm|arm64|armv\d\w*|aarch64|ppc\w*|powerpc\w*|s390x?|riscv\w*|mswin\w*|mingw\w*|linux\w*|darwin\w*|aix|freebsd|musl)\b.*$`)
+	goRelease    = regexp.MustCompile(`^\d+(\.\d+)*((rc|beta)\d+)?`)
+)
+
+// zeroPseudo is the pseudo-version that the go command gives a module replaced
+// by a directory: it stands for no version at all.
+const zeroPseudo = "0.0.0-00010101000000-000000000000"
+
+func goVersion(name, text string) string {
+	if name == "stdlib" || name == "toolchain" {
+		// "go1.22.3 X:boringcrypto", "1.21.0-vendor": builds of that release.
+		return goRelease.FindString(strings.TrimPrefix(strings.TrimPrefix(text, "go"), "v"))
+	}
+	text = strings.TrimSuffix(strings.TrimPrefix(text, "v"), "+dirty")
+	if text == zeroPseudo || text == "(devel)" {
+		return ""
+	}
+	return text
+}
+
+// ParseVersion reads a version as the ecosystem writes it. The error wraps
+// ErrVersion.
+func ParseVersion(ecosystem, text string) (v Version, err error) {
+	base := Base(ecosystem)
+	if err := checkVersion(base, text); err != nil {
+		return Version{}, err
+	}
+	// The parsers were not made for hostile input: a panic of theirs is one more
+	// version that can't be compared.
+	defer func() {
+		if p := recover(); p != nil {
+			v, err = Version{}, fmt.Errorf("%w: %s %q: %v", ErrVersion, base, text, p)
+		}
+	}()
+	parsed, err := semantic.Parse(text, orderOf(base))
+	if err != nil {
+		return Version{}, fmt.Errorf("%w: %s %q: %w", ErrVersion, base, text, err)
+	}
+	return Version{ecosystem: base, text: text, parsed: parsed}, nil
+}
+
+// orderOf is the ecosystem whose version order holds, for those that the
+// library doesn't know by name.
+func orderOf(base string) string {
+	switch base {
+	case "Photon OS", "Azure Linux":
+		return "Red Hat"
+	case "Echo", "Root":
+		return "Debian"
+	}
+	return base
+}
+
+// checkVersion refuses what the parsers would read as a number that isn't there
+// ("latest" as 0): comparing it would answer, and wrongly.
+func checkVersion(base, text string) error {
+	if text == "" {
+		return fmt.Errorf("%w: no version", ErrVersion)
+	}
+	if len(text) > maxVersionBytes || plain("version", text, maxVersionBytes) != nil || strings.ContainsAny(text, " \t") {
+		return fmt.Errorf("%w: %q", ErrVersion, clip(text, 80))
+	}
+	switch base {
+	case "Maven", "Debian", "Ubuntu", "Red Hat", "AlmaLinux", "Rocky Linux", "SUSE", "openSUSE", "openEuler", "Mageia", "Photon OS", "Azure Linux":
+		// Letters may come first: r09, Finchley.SR2.
+		if strings.ContainsAny(text, "0123456789") || base == "Maven" {
+			return nil
+		}
+	default:
+		digits := strings.TrimLeft(text, "vV=")
+		if digits != "" && digits[0] >= '0' && digits[0] <= '9' {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: %q", ErrVersion, text)
+}
+
+// Compare is -1, 0 or +1 as v is before, equal to or after w. The error wraps
+// ErrVersion.
+func (v Version) Compare(w Version) (c int, err error) {
+	if v.text == w.text {
+		return 0, nil
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			c, err = 0, fmt.Errorf("%w: %q with %q: %v", ErrVersion, v.text, w.text, p)
+		}
+	}()
+	c, err = v.parsed.Compare(w.parsed)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %q with %q: %w", ErrVersion, v.text, w.text, err)
+	}
+	return max(-1, min(1, c)), nil
+}
+
+// compareTo compares v with a version of an advisory.
+func (v Version) compareTo(text string) (int, error) {
+	if v.text == text {
+		return 0, nil
+	}
+	w, err := ParseVersion(v.ecosystem, text)
+	if err != nil {
+		return 0, err
+	}
+	return v.Compare(w)
+}

@@ -1,0 +1,209 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/pressly/goose/v3"
+)
+
+//go:embed migrations/advisories/*.sql
+var migrations embed.FS
+
+// lockPoll is how often a waiting update looks whether the other is done.
+const lockPoll = 100 * time.Millisecond
+
+// A draft is the next state of an advisory database: a file beside the one that
+// readers have, which takes its place when all is in it, or goes.
+type draft struct {
+	path string // that readers have
+	temp string
+	lock *os.File
+	db   *sql.DB
+}
+
+// openDraft waits for other updates of the file, removes what interrupted ones
+// left, and copies the present state, if there is one and keep is set.
+func openDraft(ctx context.Context, path string, keep bool, log *slog.Logger) (*draft, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
+	lock, err := lockFile(ctx, path+".lock", log)
+	if err != nil {
+		return nil, err
+	}
+	d := &draft{path: path, lock: lock}
+	if err := d.prepare(ctx, keep); err != nil {
+		return nil, errors.Join(err, d.discard())
+	}
+	return d, nil
+}
+
+func (d *draft) prepare(ctx context.Context, keep bool) error {
+	if err := d.removeStale(); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(d.path), filepath.Base(d.path)+".new-*")
+	if err != nil {
+		return err
+	}
+	d.temp = f.Name()
+	if keep {
+		err = copyInto(f, d.path)
+	}
+	// Temporary files are for their owner only; the database is for readers.
+	if err := errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
+		return err
+	}
+	return d.open(ctx)
+}
+
+// removeStale removes drafts of updates that were killed. No other is at work:
+// we hold the lock.
+func (d *draft) removeStale() error {
+	entries, err := os.ReadDir(filepath.Dir(d.path))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if ok, _ := filepath.Match(globEscape(filepath.Base(d.path))+".new-*", e.Name()); ok {
+			if err := os.Remove(filepath.Join(filepath.Dir(d.path), e.Name())); err != nil && !missing(err) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// globEscape makes a name match itself only.
+func globEscape(name string) string {
+	out := make([]byte, 0, len(name))
+	for i := range len(name) {
+		switch name[i] {
+		case '*', '?', '[', '\\':
+			out = append(out, '\\')
+		}
+		out = append(out, name[i])
+	}
+	return string(out)
+}
+
+func copyInto(to *os.File, path string) error {
+	from, err := os.Open(path)
+	if missing(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	_, err = io.Copy(to, from)
+	return err
+}
+
+// open opens the draft for one writer. It is no one else's, and worthless when
+// it breaks, so nothing need reach the disk before publish.
+func (d *draft) open(ctx context.Context) error {
+	db, err := sql.Open("sqlite", sqliteURI(d.temp,
+		"_pragma=journal_mode(TRUNCATE)", "_pragma=synchronous(OFF)", "_pragma=locking_mode(EXCLUSIVE)",
+		"_pragma=temp_store(MEMORY)", "_pragma=cache_size(-65536)", "_pragma=trusted_schema(OFF)"))
+	if err != nil {
+		return err
+	}
+	db.SetMaxOpenConns(1)
+	d.db = db
+	return migrate(ctx, db)
+}
+
+func migrate(ctx context.Context, db *sql.DB) error {
+	sub, err := fs.Sub(migrations, "migrations/advisories")
+	if err != nil {
+		return err
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, db, sub, goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
+	if err != nil {
+		return err
+	}
+	_, err = p.Up(ctx)
+	return err
+}
+
+// publish puts the draft in the place of what readers open next; after it has
+// returned, a crash of the machine finds the new state.
+func (d *draft) publish() error {
+	err := errors.Join(d.db.Close(), syncPath(d.temp))
+	d.db = nil
+	if err != nil {
+		return errors.Join(err, d.discard())
+	}
+	if err := os.Rename(d.temp, d.path); err != nil {
+		return errors.Join(err, d.discard())
+	}
+	d.temp = ""
+	return errors.Join(syncPath(filepath.Dir(d.path)), d.discard())
+}
+
+// discard removes the draft, if it was not published, and lets others update.
+func (d *draft) discard() error {
+	var errs []error
+	if d.db != nil {
+		errs = append(errs, d.db.Close())
+		d.db = nil
+	}
+	if d.temp != "" {
+		for _, name := range [...]string{d.temp, d.temp + "-journal"} {
+			if err := os.Remove(name); err != nil && !missing(err) {
+				errs = append(errs, err)
+			}
+		}
+		d.temp = ""
+	}
+	if d.lock != nil {
+		// Closing gives the lock back; the file stays, since another may wait on it.
+		errs = append(errs, d.lock.Close())
+		d.lock = nil
+	}
+	return errors.Join(errs...)
+}
+
+func syncPath(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// lockFile waits for the lock that all updates of one database take.
+func lockFile(ctx context.Context, path string, log *slog.Logger) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	for told := false; ; told = true {
+		got, err := tryLock(f)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
+		}
+		if got {
+			return f, nil
+		}
+		if !told {
+			log.Info("another update is at work, waiting for it", "lock", path)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(fmt.Errorf("another update is at work (it holds %s): %w", path, context.Cause(ctx)), f.Close())
+		case <-time.After(lockPoll):
+		}
+	}
+}

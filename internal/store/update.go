@@ -1,0 +1,335 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"strata/internal/advisory"
+)
+
+// prepareAhead is how many ecosystems are fetched while others are taken in.
+const prepareAhead = 3
+
+// UpdateOptions of UpdateAdvisories. The zero value is useful.
+type UpdateOptions struct {
+	// Ecosystems to bring up to date, without suffix, in any case; empty for
+	// those that the database has, and for advisory.Matchable when it has none.
+	// "all" stands for everything the mirror has.
+	Ecosystems []string
+	// KEV and EPSS are the URLs or paths of the lists; empty for none.
+	KEV, EPSS string
+	// Lists are the options for opening those.
+	Lists advisory.MirrorOptions
+	// Now is written as the time of the update; time.Now by default.
+	Now func() time.Time
+	// Log gets what is worth telling and no error; nil is silent.
+	Log *slog.Logger
+	// Progress is called as work goes on, from one goroutine at a time; may be nil.
+	Progress func(Progress)
+}
+
+// Progress tells how far one ecosystem is.
+type Progress struct {
+	Ecosystem string
+	// Done of Total records that changed.
+	Done, Total int
+}
+
+// UpdateSummary tells what an update did.
+type UpdateSummary struct {
+	Ecosystems []EcosystemUpdate
+	Lists      []ListUpdate
+}
+
+// Err joins the errors of all ecosystems and lists that could not be updated;
+// their old data are kept.
+func (s UpdateSummary) Err() error {
+	var errs []error
+	for _, e := range s.Ecosystems {
+		if e.Err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", e.Ecosystem, e.Err))
+		}
+	}
+	for _, l := range s.Lists {
+		if l.Err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", strings.ToUpper(l.Name), l.Err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// EcosystemUpdate tells what an update did with one ecosystem.
+type EcosystemUpdate struct {
+	Ecosystem string
+	// Records of the feed now, withdrawn ones not counted.
+	Records int
+	// Changed are new records and new states of old ones; Removed those that
+	// left the feed or were withdrawn.
+	Changed, Removed int
+	// Unreadable are records that are listed but could not be had or read; the
+	// next update tries again. The first few errors only.
+	Unreadable      []string
+	UnreadableCount int
+	// Err says why the ecosystem could not be updated: nothing of it changed.
+	Err error
+}
+
+// ListUpdate tells what an update did with KEV or EPSS.
+type ListUpdate struct {
+	Name     string
+	Location string
+	Entries  int
+	Err      error
+}
+
+// UpdateAdvisories brings the database at path up to date with a mirror, and
+// makes it when there is none. Records are fetched when their id or time of
+// modification is not the one stored; those that left the mirror's lists are
+// dropped. The file is replaced at the end and whole: until then, and when the
+// update is interrupted, readers see the old state. A second update waits for
+// the first.
+//
+// An ecosystem or list that can't be had keeps its old data and is named in the
+// summary (see Err). The error is for when nothing could be updated.
+func UpdateAdvisories(ctx context.Context, path string, mirror *advisory.Mirror, o UpdateOptions) (UpdateSummary, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Progress == nil {
+		o.Progress = func(Progress) {}
+	}
+	summary, err := updateAdvisories(ctx, path, mirror, o)
+	if err != nil {
+		return summary, fmt.Errorf("update of advisory database %s: %w", path, err)
+	}
+	return summary, nil
+}
+
+func updateAdvisories(ctx context.Context, path string, mirror *advisory.Mirror, o UpdateOptions) (UpdateSummary, error) {
+	d, err := openDraft(ctx, path, true, o.Log)
+	if err != nil {
+		return UpdateSummary{}, err
+	}
+	u := &update{db: d.db, mirror: mirror, o: o, now: o.Now()}
+	if err := u.run(ctx); err != nil {
+		return u.summary, errors.Join(err, d.discard())
+	}
+	if !u.progressed() {
+		return u.summary, errors.Join(errors.New("nothing could be updated, the old data are kept"), u.summary.Err(), d.discard())
+	}
+	return u.summary, d.publish()
+}
+
+// An update is one run of UpdateAdvisories over a draft.
+type update struct {
+	db      *sql.DB
+	mirror  *advisory.Mirror
+	o       UpdateOptions
+	now     time.Time
+	summary UpdateSummary
+	// stored are the ids of all records in force with their modification.
+	stored map[string]string
+	// written are the records this run wrote, with their modification: a record
+	// named in several ecosystems is taken once, in its newest state.
+	written map[string]time.Time
+	// dirty tells that records changed, so that what is computed of them must be
+	// computed anew.
+	dirty bool
+}
+
+func (u *update) run(ctx context.Context) error {
+	ecosystems, err := u.choose(ctx)
+	if err != nil {
+		return err
+	}
+	if err := u.loadStored(ctx); err != nil {
+		return err
+	}
+	feeds := map[string]map[string]string{}
+	for _, e := range ecosystems {
+		if feeds[e], err = u.loadFeed(ctx, e); err != nil {
+			return err
+		}
+	}
+	u.written = map[string]time.Time{}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	plans := u.prepare(ctx, ecosystems, feeds)
+	for p := range plans {
+		if err := u.apply(ctx, p); err != nil {
+			cancel()
+			return errors.Join(err, closeAll(plans))
+		}
+	}
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	if err := u.dropStarter(ctx); err != nil {
+		return err
+	}
+	u.updateLists(ctx)
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	return u.derive(ctx)
+}
+
+// closeAll takes the plans that are no longer wanted.
+func closeAll(plans <-chan *plan) error {
+	var errs []error
+	for p := range plans {
+		errs = append(errs, p.close())
+	}
+	return errors.Join(errs...)
+}
+
+// progressed tells whether anything was brought up to date.
+func (u *update) progressed() bool {
+	return slices.ContainsFunc(u.summary.Ecosystems, func(e EcosystemUpdate) bool { return e.Err == nil }) ||
+		slices.ContainsFunc(u.summary.Lists, func(l ListUpdate) bool { return l.Err == nil })
+}
+
+// choose names the ecosystems to update, sorted.
+func (u *update) choose(ctx context.Context) ([]string, error) {
+	have, err := u.synced(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if u.mirror.Starter() && len(have) > 0 {
+		return nil, errors.New("the starter set would replace real advisories")
+	}
+	offered, err := u.mirror.Ecosystems(ctx)
+	if missing(err) && len(u.o.Ecosystems) > 0 && !slices.Contains(u.o.Ecosystems, "all") {
+		// Some copies hold only what was asked for, and no list.
+		offered, err = nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case slices.Contains(u.o.Ecosystems, "all"), u.mirror.Starter():
+		slices.Sort(offered)
+		return slices.Compact(offered), nil
+	case len(u.o.Ecosystems) > 0:
+		return u.wanted(offered), nil
+	}
+	if len(have) > 0 {
+		return u.wantedOf(have, offered), nil
+	}
+	return slices.DeleteFunc(advisory.Matchable(), func(e string) bool { return !slices.Contains(offered, e) }), nil
+}
+
+// wanted resolves the names that were asked for; those the mirror doesn't have
+// go to the summary as errors.
+func (u *update) wanted(offered []string) []string {
+	var out []string
+	for _, w := range u.o.Ecosystems {
+		w = advisory.Base(strings.TrimSpace(w))
+		if offered == nil {
+			out = append(out, w)
+			continue
+		}
+		i := slices.IndexFunc(offered, func(e string) bool { return strings.EqualFold(e, w) })
+		if i < 0 {
+			u.fail(w, fmt.Errorf("the mirror has no such ecosystem; it has %s", strings.Join(offered, ", ")))
+			continue
+		}
+		out = append(out, offered[i])
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// wantedOf are the ecosystems that the database has; one that the mirror no
+// longer offers is an error, since its data are then of an unknown age.
+func (u *update) wantedOf(have, offered []string) []string {
+	var out []string
+	for _, e := range have {
+		if slices.Contains(offered, e) {
+			out = append(out, e)
+			continue
+		}
+		u.fail(e, errors.New("the mirror has no such ecosystem, the old data are kept"))
+	}
+	return out
+}
+
+func (u *update) fail(ecosystem string, err error) {
+	u.summary.Ecosystems = append(u.summary.Ecosystems, EcosystemUpdate{Ecosystem: ecosystem, Err: err})
+}
+
+// synced are the ecosystems that were ever taken from a real mirror, sorted.
+func (u *update) synced(ctx context.Context) ([]string, error) {
+	return queryStrings(ctx, u.db, `SELECT ecosystem FROM advisory_sources WHERE starter = 0 ORDER BY ecosystem`)
+}
+
+func queryStrings(ctx context.Context, db *sql.DB, query string, args ...any) ([]string, error) {
+	rows, err := db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []string
+	for rows.Next() {
+		var s string
+		if err := rows.Scan(&s); err != nil {
+			return nil, err
+		}
+		out = append(out, s)
+	}
+	return out, rows.Err()
+}
+
+func (u *update) loadStored(ctx context.Context) (err error) {
+	u.stored, err = queryPairs(ctx, u.db, `SELECT id, modified FROM advisories`)
+	return err
+}
+
+// loadFeed gives the feed's rows at the last update. Those of the starter set
+// have no times: whatever the mirror has replaces them.
+func (u *update) loadFeed(ctx context.Context, ecosystem string) (map[string]string, error) {
+	return queryPairs(ctx, u.db, `SELECT f.advisory, CASE WHEN s.starter = 1 THEN '' ELSE f.modified END
+		FROM advisory_feed f LEFT JOIN advisory_sources s ON s.ecosystem = f.ecosystem WHERE f.ecosystem = $1`, ecosystem)
+}
+
+func queryPairs(ctx context.Context, db *sql.DB, query string, args ...any) (map[string]string, error) {
+	rows, err := db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	out := map[string]string{}
+	for rows.Next() {
+		var k, v string
+		if err := rows.Scan(&k, &v); err != nil {
+			return nil, err
+		}
+		out[k] = v
+	}
+	return out, rows.Err()
+}
+
+// inTx runs do in a transaction, which is committed when do returns no error.
+func inTx(ctx context.Context, db *sql.DB, do func(*sql.Tx) error) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if err := do(tx); err != nil {
+		// After a cancelled context the driver has rolled back already.
+		if rbErr := tx.Rollback(); rbErr != nil && !errors.Is(rbErr, sql.ErrTxDone) {
+			err = errors.Join(err, rbErr)
+		}
+		return err
+	}
+	return tx.Commit()
+}

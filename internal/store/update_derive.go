@@ -1,0 +1,208 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+
+	"strata/internal/advisory"
+)
+
+// dropStarter removes the records of the starter set once real ones are there:
+// where the two meet, it is not known what is missing.
+func (u *update) dropStarter(ctx context.Context) error {
+	if u.mirror.Starter() || !u.progressed() {
+		return nil
+	}
+	old, err := queryStrings(ctx, u.db, `SELECT ecosystem FROM advisory_sources WHERE starter = 1`)
+	if err != nil || len(old) == 0 {
+		return err
+	}
+	u.dirty = true
+	return inTx(ctx, u.db, func(tx *sql.Tx) error {
+		if err := deleteIn(ctx, tx, "advisory_feed", "ecosystem", old); err != nil {
+			return err
+		}
+		for _, query := range [...]string{
+			`DELETE FROM advisory_sources WHERE starter = 1`,
+			`DELETE FROM advisory_packages WHERE NOT EXISTS (SELECT 1 FROM advisory_feed f WHERE f.advisory = advisory_packages.advisory)`,
+			`DELETE FROM advisories WHERE NOT EXISTS (SELECT 1 FROM advisory_feed f WHERE f.advisory = advisories.id)`,
+		} {
+			if _, err := tx.ExecContext(ctx, query); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// updateLists takes KEV and EPSS in; what can't be had keeps its old state.
+func (u *update) updateLists(ctx context.Context) {
+	for _, l := range [...]struct {
+		name, location string
+		take           func(context.Context, *sql.Tx, string) (int, error)
+	}{{"kev", u.o.KEV, u.takeKEV}, {"epss", u.o.EPSS, u.takeEPSS}} {
+		if l.location == "" {
+			continue
+		}
+		up := ListUpdate{Name: l.name, Location: l.location}
+		up.Err = inTx(ctx, u.db, func(tx *sql.Tx) (err error) {
+			if up.Entries, err = l.take(ctx, tx, l.location); err != nil {
+				return err
+			}
+			_, err = tx.ExecContext(ctx, `INSERT INTO advisory_lists (name, location, synced_at, entries) VALUES ($1, $2, $3, $4)
+				ON CONFLICT (name) DO UPDATE SET location = excluded.location, synced_at = excluded.synced_at, entries = excluded.entries`,
+				l.name, l.location, formatTime(u.now), up.Entries)
+			return err
+		})
+		u.summary.Lists = append(u.summary.Lists, up)
+	}
+}
+
+func (u *update) takeKEV(ctx context.Context, tx *sql.Tx, location string) (int, error) {
+	r, err := advisory.OpenList(ctx, location, u.o.Lists)
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	list, err := advisory.ParseKEV(r)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", location, err)
+	}
+	if _, err := tx.ExecContext(ctx, `DELETE FROM kev`); err != nil {
+		return 0, err
+	}
+	seen := map[string]bool{}
+	b, err := newBulk(ctx, tx, "kev", "cve", "added", "ransomware")
+	if err != nil {
+		return 0, err
+	}
+	for _, k := range list {
+		if seen[k.CVE] {
+			continue
+		}
+		seen[k.CVE] = true
+		ransomware := 0
+		if k.Ransomware {
+			ransomware = 1
+		}
+		if err := b.add(ctx, k.CVE, formatTime(k.Added), ransomware); err != nil {
+			return 0, err
+		}
+	}
+	return len(seen), b.flush(ctx)
+}
+
+func (u *update) takeEPSS(ctx context.Context, tx *sql.Tx, location string) (int, error) {
+	r, err := advisory.OpenList(ctx, location, u.o.Lists)
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	if _, err := tx.ExecContext(ctx, `DELETE FROM epss`); err != nil {
+		return 0, err
+	}
+	b, err := newBulk(ctx, tx, "epss", "cve", "score", "percentile")
+	if err != nil {
+		return 0, err
+	}
+	seen := map[string]bool{}
+	err = advisory.ParseEPSS(r, func(e advisory.EPSS) error {
+		if seen[e.CVE] {
+			return nil
+		}
+		seen[e.CVE] = true
+		return b.add(ctx, e.CVE, e.Score, e.Percentile)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", location, err)
+	}
+	return len(seen), b.flush(ctx)
+}
+
+// derive computes alias groups and coverage anew from all records.
+func (u *update) derive(ctx context.Context) error {
+	if !u.dirty {
+		return nil
+	}
+	return inTx(ctx, u.db, func(tx *sql.Tx) error {
+		if err := deriveVulnerabilities(ctx, tx); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM advisory_coverage`); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `INSERT INTO advisory_coverage (ecosystem, advisories)
+			SELECT ecosystem, COUNT(DISTINCT advisory) FROM advisory_packages GROUP BY ecosystem`)
+		return err
+	})
+}
+
+func deriveVulnerabilities(ctx context.Context, tx *sql.Tx) error {
+	names, ratings, err := loadNames(ctx, tx)
+	if err != nil {
+		return err
+	}
+	groups := advisory.Group(names)
+	opinions := map[string][]advisory.Rated{}
+	for _, n := range names {
+		of := groups.Of[n.ID]
+		for _, v := range of {
+			opinions[v] = append(opinions[v], advisory.Rated{ID: n.ID, Rating: ratings[n.ID], Shared: len(of) > 1})
+		}
+	}
+	for _, table := range [...]string{"vulnerabilities", "advisory_vulnerabilities"} {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM `+table); err != nil {
+			return err
+		}
+	}
+	links, err := newBulk(ctx, tx, "advisory_vulnerabilities", "advisory", "vulnerability")
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		for _, v := range groups.Of[n.ID] {
+			if err := links.add(ctx, n.ID, v); err != nil {
+				return err
+			}
+		}
+	}
+	all, err := newBulk(ctx, tx, "vulnerabilities", "id", "aliases", "rating")
+	if err != nil {
+		return err
+	}
+	for v, rated := range opinions {
+		rating := advisory.EncodeRating(advisory.BestRating(rated))
+		if err := all.add(ctx, v, strings.Join(groups.Aliases[v], " "), rating); err != nil {
+			return err
+		}
+	}
+	if err := links.flush(ctx); err != nil {
+		return err
+	}
+	return all.flush(ctx)
+}
+
+// loadNames reads what alias groups are made of, sorted by id. An entry's own
+// rating stands in where the record has none.
+func loadNames(ctx context.Context, tx *sql.Tx) ([]advisory.Names, map[string]advisory.Rating, error) {
+	rows, err := tx.QueryContext(ctx, `SELECT id, same, rating FROM advisories ORDER BY id`)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer rows.Close()
+	var names []advisory.Names
+	ratings := map[string]advisory.Rating{}
+	for rows.Next() {
+		var id, same, rating string
+		if err := rows.Scan(&id, &same, &rating); err != nil {
+			return nil, nil, err
+		}
+		names = append(names, advisory.Names{ID: id, Same: strings.Fields(same)})
+		if ratings[id], err = advisory.DecodeRating(rating); err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", id, err)
+		}
+	}
+	return names, ratings, rows.Err()
+}

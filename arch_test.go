@@ -67,9 +67,6 @@ var owners = map[string][]string{
 	"github.com/riverqueue/river":            {"jobs"},
 	"cel.dev/cel-go":                         {"policy"},
 	"github.com/google/cel-go":               {"policy"},
-	"flag":                                   {command},
-	"github.com/spf13/cobra":                 {command},
-	"github.com/spf13/pflag":                 {command},
 }
 
 // banned imports, each with what to use instead.
@@ -81,6 +78,9 @@ var banned = map[string]string{
 	"math/rand":                   "math/rand/v2 or crypto/rand",
 	"unsafe":                      "safe Go",
 }
+
+// arguments are the packages that read the command line. Tests may have flags.
+var arguments = []string{"flag", "github.com/spf13/cobra", "github.com/spf13/pflag"}
 
 // process are the identifiers of package os that tie code to its process.
 var process = []string{"Args", "Environ", "Exit", "ExpandEnv", "Getenv", "LookupEnv", "Setenv", "Unsetenv"}
@@ -298,6 +298,11 @@ func TestOnlyTheCommandTouchesItsProcess(t *testing.T) {
 	for _, p := range load(t) {
 		if p.dir == command {
 			continue
+		}
+		for spec, imported := range imports(p.files...) {
+			if slices.Contains(arguments, imported) {
+				t.Errorf("%s: imports %s: only %s reads the command line; take the value as an option", p.at(spec), imported, command)
+			}
 		}
 		for _, f := range p.files {
 			ast.Inspect(f, func(n ast.Node) bool {

@@ -18,7 +18,7 @@ func coverageOf(packages []inventory.ImagePackage, have []advisory.Coverage, now
 	}
 	count := map[string]int{}
 	for i := range packages {
-		count[ecosystemOf(&packages[i].Package)]++
+		count[EcosystemOf(&packages[i].Package)]++
 	}
 	var out []Coverage
 	for name, n := range count {
@@ -33,8 +33,9 @@ func coverageOf(packages []inventory.ImagePackage, have []advisory.Coverage, now
 	return out
 }
 
-// ecosystemOf is the canonical ecosystem, or the type in parentheses.
-func ecosystemOf(p *inventory.Package) string {
+// EcosystemOf is the canonical ecosystem of a package as Coverage names it, or its
+// type in parentheses where no database of advisories is about it.
+func EcosystemOf(p *inventory.Package) string {
 	if p.Ecosystem == "" {
 		return "(" + p.Type + ")"
 	}

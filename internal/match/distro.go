@@ -40,7 +40,7 @@ func distroStatus(img *inventory.Image, coverage []Coverage, now time.Time) Dist
 		}
 		packages = true
 		for _, c := range coverage {
-			covered = covered || c.Ecosystem == ecosystemOf(p) && c.Advisories > 0
+			covered = covered || c.Ecosystem == EcosystemOf(p) && c.Advisories > 0
 		}
 		if covered {
 			break

@@ -1,0 +1,126 @@
+package report
+
+import (
+	"time"
+
+	"strata/internal/image"
+	"strata/internal/inventory"
+	"strata/internal/match"
+)
+
+// A Scanned is what a report is made of.
+type Scanned struct {
+	// Tool and its version.
+	Tool  Tool
+	Image *image.Image
+	// Layers by index; nil for one that could not be analysed.
+	Layers    []*inventory.Layer
+	Inventory *inventory.Image
+	Match     *match.Result
+	// Advisories says where they came from; New adds the coverage.
+	Advisories Advisories
+	// Problems of the scan besides those of the inventory and of matching.
+	Problems []inventory.Problem
+}
+
+// New makes the report of a scan, without a verdict, which depends on its findings.
+func New(s Scanned) *Report {
+	r := &Report{
+		SchemaVersion: SchemaVersion,
+		Tool:          s.Tool,
+		Image: Image{
+			Reference: s.Image.Reference, Digest: string(s.Image.Digest), Platform: s.Image.Platform.String(), ConfigDigest: string(s.Image.ConfigDigest),
+			Distro: Distro{ID: s.Inventory.Distro.ID, Version: s.Inventory.Distro.VersionID, Name: s.Inventory.Distro.Name, Status: distroStatus(s.Match.Distro.Status)},
+		},
+		Advisories: s.Advisories,
+	}
+	for i, l := range s.Image.Layers {
+		known := s.Layers[i]
+		r.Layers = append(r.Layers, Layer{
+			Index: l.Index, Digest: string(l.Digest), DiffID: string(l.DiffID), CreatedBy: l.CreatedBy, Size: l.Size,
+			Empty: known != nil && known.Entries == 0, Created: optionalTime(l.Created),
+		})
+	}
+	for i := range s.Inventory.Packages {
+		r.Packages = append(r.Packages, newPackage(&s.Inventory.Packages[i]))
+	}
+	for i := range s.Match.Findings {
+		f := &s.Match.Findings[i]
+		r.Findings = append(r.Findings, newFinding(f, &s.Inventory.Packages[f.Package]))
+	}
+	for _, problems := range [][]inventory.Problem{s.Inventory.Problems, s.Match.Problems, s.Problems} {
+		for _, p := range problems {
+			r.Problems = append(r.Problems, Problem(p))
+		}
+	}
+	r.Advisories.Starter = r.Advisories.Starter || s.Match.Starter
+	r.Advisories.Coverage = newCoverage(s)
+	return r
+}
+
+func distroStatus(s match.DistroState) DistroStatus {
+	if s == match.UnknownDistro {
+		return DistroUnknown
+	}
+	return DistroStatus(s)
+}
+
+func optionalTime(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+func newPackage(p *inventory.ImagePackage) Package {
+	out := Package{
+		ID: p.ID, Type: p.Type, Name: p.Name, Version: p.Version, Arch: p.Arch, PURL: p.PURL, Ecosystem: p.Ecosystem,
+		SourceName: p.SourceName, SourceVersion: p.SourceVersion, Layer: p.Layer, Locations: p.Locations,
+		State: p.State, StateLayer: p.StateLayer, Licenses: p.Licenses, Owner: p.Owner,
+	}
+	return out
+}
+
+func newFinding(f *match.Finding, p *inventory.ImagePackage) Finding {
+	out := Finding{
+		ID: f.ID, Aliases: f.Aliases, PackageID: f.PackageID, PackageName: p.Name, PackageVersion: p.Version, PackageType: p.Type,
+		Severity: f.Severity, KEV: f.KEV, EPSS: f.EPSS, FixedVersion: f.FixedVersion, Status: Status(f.Status),
+		Layer: f.Layer, State: f.State, Summary: f.Summary, Published: optionalTime(f.Published), References: f.References,
+	}
+	if f.CVSS.Vector != "" {
+		out.CVSS = &CVSS{Version: f.CVSS.Version, Vector: f.CVSS.Vector, Score: f.CVSS.Score}
+	}
+	if f.Suppressed != nil {
+		out.Suppressed = &Suppression{By: SuppressedBy(f.Suppressed.By), Reason: f.Suppressed.Reason}
+	}
+	return out
+}
+
+// newCoverage names the type of the packages beside their ecosystem.
+func newCoverage(s Scanned) []Coverage {
+	var out []Coverage
+	for _, c := range s.Match.Coverage {
+		row := Coverage{Ecosystem: c.Ecosystem, Packages: c.Packages, Records: c.Advisories, Status: Covered}
+		for i := range s.Inventory.Packages {
+			if p := &s.Inventory.Packages[i]; match.EcosystemOf(&p.Package) == c.Ecosystem {
+				row.Type = p.Type
+				break
+			}
+		}
+		switch {
+		case c.Advisories == 0:
+			row.Status = NoData
+		case c.Starter:
+			row.Status = Partial
+		case s.Match.Distro.Status == match.EndOfLife && row.Type != "" && distribution(row.Type):
+			row.Status = EndOfLife
+		}
+		out = append(out, row)
+	}
+	return out
+}
+
+func distribution(typ string) bool {
+	p := inventory.Package{Type: typ}
+	return p.Distribution()
+}

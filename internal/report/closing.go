@@ -15,6 +15,8 @@ const (
 	maxProblems = 15
 	// maxReasons is how many violations it tells.
 	maxReasons = 10
+	// matching is the analyzer of problems that package match reports.
+	matching = "match"
 	// maxMessage is how much of a problem's message it shows.
 	maxMessage = 240
 	// oldAdvisories is the age in hours from which on the table suggests to update.
@@ -24,7 +26,10 @@ const (
 // warnings tell what is wrong with the answer itself.
 func (t *table) warnings() {
 	r := t.report
-	warnings := slices.Concat(t.distroWarnings(), t.coverageWarnings(), advisoryWarnings(&r.Advisories))
+	warnings := t.ageWarnings()
+	if !slices.ContainsFunc(r.Problems, aboutAdvisories) {
+		warnings = slices.Concat(t.distroWarnings(), t.coverageWarnings(), warnings)
+	}
 	if len(warnings)+len(r.Problems) == 0 {
 		return
 	}
@@ -71,33 +76,42 @@ func (t *table) coverageWarnings() []string {
 			warnings = append(warnings, fmt.Sprintf("%s: %s, %s not checked", of, Safe(string(c.Status)), plural(packages, "package")))
 		}
 	}
+	if t.report.Advisories.Starter {
+		warnings = append(warnings, "the advisories are the starter set in the program, which knows few packages: run strata db update")
+	}
 	return warnings
 }
 
 // coverageName is an ecosystem in words: "npm", "rpm packages of Fedora 35".
 func coverageName(c *Coverage) string {
-	name := Safe(strings.Replace(c.Ecosystem, ":", " ", 1))
+	name := whole(strings.Replace(c.Ecosystem, ":", " ", 1))
+	if strings.HasPrefix(name, "(") { // package match's way to say that there is none
+		name = ""
+	}
 	if kind := (inventory.Package{Type: c.Type}); kind.Distribution() {
 		return fmt.Sprintf("%s packages of %s", c.Type, cmp.Or(name, "an unknown distribution"))
 	}
 	return cmp.Or(name, Safe(c.Type)+" packages")
 }
 
-func advisoryWarnings(a *Advisories) []string {
-	const update = "run strata db update"
-	switch {
-	case a.Starter:
-		return []string{"the advisories are the starter set in the program, which knows few packages: " + update}
-	case a.AgeHours >= oldAdvisories:
-		return []string{fmt.Sprintf("the advisories are %s old: %s", age(a.AgeHours), update)}
+func (t *table) ageWarnings() []string {
+	a := &t.report.Advisories
+	if a.AgeHours < oldAdvisories || a.Starter {
+		return nil
 	}
-	return nil
+	return []string{fmt.Sprintf("the advisories are %s old: run strata db update", age(a.AgeHours))}
 }
+
+// aboutAdvisories tells whether matching itself says what it had no advisories
+// for: then nothing is to be said of it twice.
+func aboutAdvisories(p Problem) bool { return p.Analyzer == matching && p.Layer < 0 }
 
 // problems tells the gravest first and counts those for which there is no room.
 func (t *table) problems() {
 	problems := slices.Clone(t.report.Problems)
-	slices.SortStableFunc(problems, func(a, b Problem) int { return count(b.Incomplete) - count(a.Incomplete) })
+	slices.SortStableFunc(problems, func(a, b Problem) int {
+		return cmp.Or(count(b.Incomplete)-count(a.Incomplete), count(b.Layer < 0)-count(a.Layer < 0))
+	})
 	for i := range problems[:min(len(problems), maxProblems)] {
 		t.warning(t.problem(&problems[i]))
 	}
@@ -123,10 +137,10 @@ func (t *table) problem(p *Problem) string {
 		where = append(where, cutStart(Safe(p.Path), t.Width-12))
 	}
 	message := cutEnd(Safe(p.Message), maxMessage)
-	if p.Analyzer != "" {
-		message += " (" + Safe(p.Analyzer) + ")"
+	if p.Analyzer != "" && p.Analyzer != matching {
+		message += " (" + whole(p.Analyzer) + ")"
 	}
-	if p.Incomplete {
+	if p.Incomplete && p.Layer >= 0 {
 		message += " – findings may be missing"
 	}
 	if len(where) == 0 {
@@ -178,9 +192,18 @@ func (t *table) nothingFound() {
 		t.paragraph(bold, fmt.Sprintf("No findings in the %s that were checked; %d were not", plural(checked, "package"), unchecked), 0, t.Width)
 	case t.report.Advisories.Starter:
 		t.paragraph(bold, fmt.Sprintf("No findings in %s by the starter set of advisories", plural(packages, "package")), 0, t.Width)
+	case t.poorlyCovered():
+		t.paragraph(bold, fmt.Sprintf("No findings in %s by the advisories there are, see above", plural(packages, "package")), 0, t.Width)
 	default:
 		t.paragraph(bold, fmt.Sprintf("No known vulnerabilities in %s", plural(packages, "package")), 0, t.Width)
 	}
+}
+
+// poorlyCovered tells whether advisories are missing or not written any more for
+// some of the packages that were checked.
+func (t *table) poorlyCovered() bool {
+	return t.report.Image.Distro.Status == DistroEndOfLife ||
+		slices.ContainsFunc(t.report.Advisories.Coverage, func(c Coverage) bool { return c.Status != Covered })
 }
 
 func (t *table) hidden() {
@@ -264,7 +287,7 @@ func (t *table) stamp(st style, word string, reasons ...string) {
 func reasons(v *policy.Verdict) []string {
 	texts := make([]string, 0, len(v.Violations))
 	for i := range v.Violations[:min(len(v.Violations), maxReasons)] {
-		texts = append(texts, fmt.Sprintf("%s: %s", Safe(v.Violations[i].Rule), Safe(v.Violations[i].Message)))
+		texts = append(texts, fmt.Sprintf("%s: %s", whole(v.Violations[i].Rule), cutEnd(Safe(v.Violations[i].Message), maxMessage)))
 	}
 	if more := len(v.Violations) - maxReasons; more > 0 {
 		texts = append(texts, fmt.Sprintf("and %s; -f json has them all", plural(more, "more violation")))

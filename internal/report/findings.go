@@ -90,7 +90,7 @@ func (t *table) whereabouts(f *Finding) string {
 func (t *table) suppressedFindings() {
 	if t.ShowSuppressed {
 		t.apart("Set aside", t.suppressed, func(f *Finding) string {
-			return Safe(string(f.Suppressed.By)) + ": " + Safe(f.Suppressed.Reason)
+			return cutEnd(Safe(string(f.Suppressed.By))+": "+Safe(f.Suppressed.Reason), maxMessage)
 		})
 	}
 }
@@ -102,10 +102,10 @@ func (t *table) apart(title string, findings []*Finding, reason func(*Finding) s
 	}
 	t.line()
 	t.put(bold, title)
-	tally := plural(len(findings), "finding")
-	t.space(2)
-	t.to(t.edge - width(tally))
-	t.put(dim, tally)
+	if tally := plural(len(findings), "finding"); t.used+2+width(tally) <= t.edge {
+		t.to(t.edge - width(tally))
+		t.put(dim, tally)
+	}
 	t.line()
 
 	var reasons []string
@@ -180,8 +180,8 @@ func (t *table) rowsOf(findings []*Finding) []row {
 	for i, f := range findings {
 		p := t.findingPackage(f)
 		rows[i] = row{
-			severity: f.Severity, id: Safe(f.ID), name: Safe(p.Name), installed: Safe(p.Version),
-			fixed: Safe(f.FixedVersion), kev: f.KEV, path: packagePath(&p),
+			severity: f.Severity, id: whole(f.ID), name: whole(p.Name), installed: whole(p.Version),
+			fixed: whole(f.FixedVersion), kev: f.KEV, path: packagePath(&p),
 			repeats: i > 0 && findings[i-1].PackageID == f.PackageID,
 		}
 		if f.Status != Affected && f.Status != "" {
@@ -190,6 +190,9 @@ func (t *table) rowsOf(findings []*Finding) []row {
 	}
 	return rows
 }
+
+// whole is a Safe word that is not cut, unless it is absurd.
+func whole(s string) string { return cutMiddle(Safe(s), maxWord) }
 
 // packageFile is the file that tells of a package in the folder that is it.
 var packageFile = regexp.MustCompile(`/(?:package\.json|METADATA|PKG-INFO)$`)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"strata/internal/advisory"
 	"strata/internal/policy"
 )
 
@@ -50,7 +51,7 @@ func TestTableGolden(t *testing.T) {
 		{"table-120-all.txt", sample(), with(all, 120)},
 		{"table-200-all.txt", sample(), with(all, 200)},
 		{"table-100-color.txt", sample(), with(color, 100)},
-		{"filtered.txt", sample().Filter(FilterOptions{Severities: []Severity{policy.Critical}, OnlyFixed: true}), TableOptions{}},
+		{"filtered.txt", sample().Filter(FilterOptions{Severities: []Severity{advisory.Critical}, OnlyFixed: true}), TableOptions{}},
 		{"clean.txt", cleanReport(), TableOptions{}},
 		{"unchecked.txt", uncheckedReport(), TableOptions{}},
 		{"incomplete.txt", incompleteReport(), TableOptions{}},
@@ -86,7 +87,7 @@ func with(o TableOptions, width int) TableOptions {
 func cleanReport() *Report {
 	r := sample()
 	r.Findings, r.Problems = nil, nil
-	r.Advisories.Coverage = r.Advisories.Coverage[:3]
+	r.Advisories.Coverage[3] = Coverage{Ecosystem: "Hackage", Type: "hackage", Packages: 1, Records: 20, Status: Covered}
 	r.Advisories.AgeHours = 0.2
 	r.Verdict = evaluate(r)
 	return r
@@ -135,9 +136,9 @@ func hostileReport() *Report {
 	p := b.pkg("npm", name, "1.0.0<script>alert(1)</script>", 0, "app/\x1b[2Jclear/node_modules/x/package.json")
 	b.finding(p, "CVE-1\u0085x", "\x1b[31mcritical", "2.0.0\u202e")
 	q := b.pkg("npm", "日本語パッケージ", "1.0.0", 0, "app/日本語/package.json")
-	b.finding(q, "CVE-2", policy.Low, "")
-	b.finding(q, "CVE-3", policy.High, "", func(f *Finding) { f.Suppressed = &Suppression{By: "\x1b[1m", Reason: "\nPASS"} })
-	b.finding(q, "CVE-4", policy.High, "", func(f *Finding) { f.State = "removed"; f.Layer = -7; f.PackageID = "nobody" })
+	b.finding(q, "CVE-2", advisory.Low, "")
+	b.finding(q, "CVE-3", advisory.High, "", func(f *Finding) { f.Suppressed = &Suppression{By: "\x1b[1m", Reason: "\nPASS"} })
+	b.finding(q, "CVE-4", advisory.High, "", func(f *Finding) { f.State = "removed"; f.Layer = -7; f.PackageID = "nobody" })
 	r.Verdict = policy.Verdict{Decision: "\x1b[32mpass", Rules: []string{"\x1b[1m"}}
 	return r
 }
@@ -149,7 +150,7 @@ func manyLayersReport() *Report {
 		r.Layers = append(r.Layers, Layer{Index: i, Size: 120, CreatedBy: fmt.Sprintf("RUN touch /f%d # buildkit", i)})
 	}
 	p := builder{r}.pkg("npm", "late", "1.0.0", 300, "srv/node_modules/late/package.json")
-	builder{r}.finding(p, "CVE-2020-0001", policy.Low, "1.0.1")
+	builder{r}.finding(p, "CVE-2020-0001", advisory.Low, "1.0.1")
 	return r
 }
 
@@ -161,7 +162,7 @@ func sbomReport() *Report {
 }
 
 func evaluate(r *Report) policy.Verdict {
-	rule, err := policy.FailOn(policy.High)
+	rule, err := policy.FailOn(advisory.High)
 	if err != nil {
 		panic(err)
 	}

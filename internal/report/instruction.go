@@ -8,7 +8,7 @@ import (
 var (
 	// shellForm is how a RUN stands in a build history: with the build arguments
 	// in front ("|1 VERSION=2") and the shell that ran it.
-	shellForm = regexp.MustCompile(`^(?:RUN )?(?:\|\d+ .*?)?/bin/(?:ba|a|da)?sh (?:-\S+ )*?-\w*c `)
+	shellForm = regexp.MustCompile(`^(?:RUN )?(?:\|\d+ .*?)?/bin/(?:ba|a|da)?sh (?:-o \S+ |-\S+ )*?-\w*c `)
 	// nop is how the classic builder records an instruction that runs nothing.
 	nop = regexp.MustCompile(`^/bin/sh -c #\(nop\)\s*`)
 	// shellOptions open many a script and tell nothing of what it does.

@@ -23,15 +23,11 @@ func JSON(w io.Writer, r *Report) error { return writeJSON(w, r, "  ") }
 func CompactJSON(w io.Writer, r *Report) error { return writeJSON(w, r, "") }
 
 func writeJSON(w io.Writer, r *Report, indent string) error {
-	full := *r
-	if full.SchemaVersion == "" {
-		full.SchemaVersion = SchemaVersion
-	}
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false) // purls have many "&"
 	enc.SetIndent("", indent)
-	if err := enc.Encode(normal(full)); err != nil {
+	if err := enc.Encode(normal(*r)); err != nil {
 		return err
 	}
 	_, err := w.Write(escapeUnprintable(buf.Bytes()))

@@ -1,16 +1,34 @@
 package report
 
 import (
+	"cmp"
 	"reflect"
+
+	"strata/internal/advisory"
+	"strata/internal/inventory"
+	"strata/internal/policy"
 )
 
 // normal returns the report in the form in which it is encoded: every nil slice
-// empty, since arrays are never null, and every string valid UTF-8. It holds for
-// all fields, so that a new one can't be forgotten. r is not changed.
+// empty, since arrays are never null, every string valid UTF-8 (this holds for
+// all fields, so that a new one can't be forgotten), and zero values that have a
+// word written as that word. r is not changed.
 func normal(r Report) Report {
 	v := reflect.New(reflect.TypeFor[Report]()).Elem()
 	normalize(v, reflect.ValueOf(r))
-	return v.Interface().(Report)
+	n := v.Interface().(Report)
+	n.SchemaVersion = cmp.Or(n.SchemaVersion, SchemaVersion)
+	n.Verdict.Decision = cmp.Or(n.Verdict.Decision, policy.Pass)
+	for i := range n.Packages {
+		n.Packages[i].State = cmp.Or(n.Packages[i].State, inventory.Present)
+	}
+	for i := range n.Findings {
+		f := &n.Findings[i]
+		f.Severity = cmp.Or(f.Severity, advisory.Unknown)
+		f.Status = cmp.Or(f.Status, Affected)
+		f.State = cmp.Or(f.State, inventory.Present)
+	}
+	return n
 }
 
 // normalize sets dst, which is zero, to the normal form of src. Structs with

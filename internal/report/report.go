@@ -10,6 +10,7 @@ package report
 import (
 	"time"
 
+	"strata/internal/advisory"
 	"strata/internal/inventory"
 	"strata/internal/policy"
 )
@@ -18,8 +19,8 @@ import (
 // meaning does; additions keep it.
 const SchemaVersion = "1"
 
-// Severity is that of package policy: critical, high, medium, low, unknown.
-type Severity = policy.Severity
+// Severity is critical, high, medium, low or unknown.
+type Severity = advisory.Severity
 
 // A Report is everything known of one image for one platform. Its JSON is the
 // contract with users, docs/report.schema.json; arrays in it are never null.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"strata/internal/advisory"
 	"strata/internal/inventory"
 	"strata/internal/policy"
 )
@@ -61,11 +62,11 @@ func sample() *Report {
 	aeson := b.pkg("hackage", "aeson", "2.0.3.0", 6, "usr/local/share/tool/plan.json")
 	aeson.Licenses = []string{"BSD-3-Clause"}
 
-	b.finding(libc, "CVE-2023-4911", policy.High, "2.36-9+deb12u3", kev)
-	b.finding(libc, "CVE-2019-9192", policy.Low, "")
-	b.finding(openssl, "CVE-2023-5678", policy.Medium, "3.0.13-1~deb12u1")
-	b.finding(openssl, "DSA-5764-1", policy.Unknown, "3.0.14-1~deb12u2")
-	b.finding(nodejs, "CVE-2023-44487", policy.High, "18.19.0+dfsg-6~deb12u1", kev, func(f *Finding) {
+	b.finding(libc, "CVE-2023-4911", advisory.High, "2.36-9+deb12u3", kev)
+	b.finding(libc, "CVE-2019-9192", advisory.Low, "")
+	b.finding(openssl, "CVE-2023-5678", advisory.Medium, "3.0.13-1~deb12u1")
+	b.finding(openssl, "DSA-5764-1", advisory.Unknown, "3.0.14-1~deb12u2")
+	b.finding(nodejs, "CVE-2023-44487", advisory.High, "18.19.0+dfsg-6~deb12u1", kev, func(f *Finding) {
 		f.Summary = "A server can be exhausted by requests that are cancelled at once"
 		f.CVSS = &CVSS{Version: "3.1", Vector: "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:N/I:N/A:H", Score: 7.5}
 		f.EPSS = 0.944
@@ -73,24 +74,24 @@ func sample() *Report {
 		f.Aliases = []string{"GHSA-qppj-fm5r-hxr3"}
 		f.References = []string{"https://www.example/advisory/1"}
 	})
-	b.finding(oldLodash, "CVE-2019-10744", policy.Critical, "4.17.12")
-	b.finding(oldLodash, "CVE-2021-23337", policy.High, "4.17.21")
-	b.finding(jquery, "CVE-2020-11022", policy.Medium, "3.5.0")
-	b.finding(minimist, "CVE-2021-44906", policy.Critical, "1.2.6")
-	b.finding(minimist, "CVE-2020-7598", policy.Medium, "1.2.3")
-	b.finding(babel, "GHSA-67hx-6x53-jw92", policy.Critical, "7.23.2")
-	b.finding(semver, "CVE-2022-25883", policy.High, "7.5.2", func(f *Finding) {
+	b.finding(oldLodash, "CVE-2019-10744", advisory.Critical, "4.17.12")
+	b.finding(oldLodash, "CVE-2021-23337", advisory.High, "4.17.21")
+	b.finding(jquery, "CVE-2020-11022", advisory.Medium, "3.5.0")
+	b.finding(minimist, "CVE-2021-44906", advisory.Critical, "1.2.6")
+	b.finding(minimist, "CVE-2020-7598", advisory.Medium, "1.2.3")
+	b.finding(babel, "GHSA-67hx-6x53-jw92", advisory.Critical, "7.23.2")
+	b.finding(semver, "CVE-2022-25883", advisory.High, "7.5.2", func(f *Finding) {
 		f.Suppressed = &Suppression{By: ByDistroOwned, Reason: "its files are of the deb package node-semver"}
 	})
-	b.finding(minimist, "CVE-2099-0001", policy.High, "", func(f *Finding) {
+	b.finding(minimist, "CVE-2099-0001", advisory.High, "", func(f *Finding) {
 		f.Suppressed = &Suppression{By: ByWaiver, Reason: "not reachable, until 2027-01-01 (alice)"}
 	})
-	b.finding(crypto, "CVE-2020-29652", policy.High, "v0.0.0-20201216223049-8b5274cf687f")
-	b.finding(crypto, "CVE-2024-45337", policy.Critical, "v0.31.0")
-	b.finding(stdlib, "CVE-2023-24538", policy.Critical, "1.20.4")
-	b.finding(stdlib, "CVE-2023-39319", policy.Medium, "1.20.8", func(f *Finding) { f.Status = UnderInvestigation })
+	b.finding(crypto, "CVE-2020-29652", advisory.High, "v0.0.0-20201216223049-8b5274cf687f")
+	b.finding(crypto, "CVE-2024-45337", advisory.Critical, "v0.31.0")
+	b.finding(stdlib, "CVE-2023-24538", advisory.Critical, "1.20.4")
+	b.finding(stdlib, "CVE-2023-39319", advisory.Medium, "1.20.8", func(f *Finding) { f.Status = UnderInvestigation })
 
-	rule, err := policy.FailOn(policy.High)
+	rule, err := policy.FailOn(advisory.High)
 	if err != nil {
 		panic(err)
 	}

@@ -26,6 +26,9 @@ const (
 	MinWidth = 60
 	// maxWidth keeps the ends of lines in sight of their beginnings.
 	maxWidth = 220
+	// maxWord is the width beyond which even what is never cut is cut: no honest
+	// id or version is near it, and a hostile one could fill the screen.
+	maxWord = 200
 )
 
 // Table writes the report for people: a picture of the layer stack, the findings
@@ -69,7 +72,7 @@ type table struct {
 // head names the image.
 func (t *table) head() {
 	r := t.report
-	reference := Safe(r.Image.Reference)
+	reference := cutMiddle(Safe(r.Image.Reference), maxWord)
 	if reference == "" {
 		reference = "(no name)"
 	}
@@ -114,6 +117,5 @@ func (t *table) distro() string {
 // shortDigest is enough of a digest to tell it from others.
 func shortDigest(digest string) string {
 	const enough = len("sha256:") + 12
-	digest = Safe(digest)
-	return digest[:min(len(digest), enough)]
+	return columns().Truncate(Safe(digest), enough, "")
 }

@@ -157,19 +157,16 @@ func (v *view) findingPackage(f *Finding) Package {
 	return p
 }
 
-// unchecked is how many packages were matched against nothing.
+// unchecked is how many packages were matched against nothing: all of which
+// nothing says that they were.
 func (v *view) unchecked() int {
-	coverage := v.report.Advisories.Coverage
-	if len(coverage) == 0 {
-		return len(v.report.Packages) // nobody said that they were
-	}
-	var n int
-	for i := range coverage {
-		if c := &coverage[i]; !c.checked() {
-			n += v.coveragePackages(c)
+	unchecked := len(v.report.Packages)
+	for i := range v.report.Advisories.Coverage {
+		if c := &v.report.Advisories.Coverage[i]; c.checked() {
+			unchecked -= v.coveragePackages(c)
 		}
 	}
-	return n
+	return max(unchecked, 0)
 }
 
 // coveragePackages is how many packages an ecosystem has in the image.

@@ -33,6 +33,7 @@ var ranks = map[string]int{
 	"source":    1,
 	"analyzer":  2,
 	"match":     2,
+	"sbom":      2,
 	"policy":    3,
 	"remedy":    3,
 	"scan":      4,

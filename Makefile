@@ -31,7 +31,6 @@ check: ## formatting, vet, linters, known vulnerabilities, go.mod, static build
 	go vet ./...
 	$(MAKE) --no-print-directory lint
 	go mod tidy -diff
-	go -C tools mod tidy -diff
 	$(MAKE) --no-print-directory build
 	$(MAKE) --no-print-directory vuln
 

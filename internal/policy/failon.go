@@ -2,6 +2,8 @@ package policy
 
 import (
 	"fmt"
+
+	"strata/internal/advisory"
 )
 
 // CommandLine is the policy of the rules that were given by flags.
@@ -19,8 +21,8 @@ const CommandLine = "command line"
 // in silence.
 //
 // It is an error when threshold is none of the severities.
-func FailOn(threshold Severity) (Rule, error) {
-	if !threshold.valid() {
+func FailOn(threshold advisory.Severity) (Rule, error) {
+	if !valid(threshold) {
 		return Rule{}, fmt.Errorf("fail-on %q: want one of %s", threshold, severityNames())
 	}
 	return Rule{
@@ -30,7 +32,7 @@ func FailOn(threshold Severity) (Rule, error) {
 	}, nil
 }
 
-func failOn(findings []Finding, threshold Severity) []Violation {
+func failOn(findings []Finding, threshold advisory.Severity) []Violation {
 	var reached, unrated objection
 	for i := range findings {
 		f := &findings[i]
@@ -38,7 +40,7 @@ func failOn(findings []Finding, threshold Severity) []Violation {
 		case !f.active():
 		case reaches(f.Severity, threshold):
 			reached.add(f)
-		case !f.Severity.rated():
+		case !rated(f.Severity):
 			unrated.add(f)
 		}
 	}
@@ -53,22 +55,22 @@ func failOn(findings []Finding, threshold Severity) []Violation {
 }
 
 // reaches tells whether a finding of severity s fails at the threshold.
-func reaches(s, threshold Severity) bool {
-	if !s.rated() {
-		return threshold == Low || threshold == Unknown
+func reaches(s, threshold advisory.Severity) bool {
+	if !rated(s) {
+		return threshold == advisory.Low || threshold == advisory.Unknown
 	}
 	return s.Rank() >= threshold.Rank()
 }
 
-func thresholdPhrase(threshold Severity) string {
-	if threshold == Low || threshold == Unknown {
+func thresholdPhrase(threshold advisory.Severity) string {
+	if threshold == advisory.Low || threshold == advisory.Unknown {
 		return "of any severity"
 	}
 	return "of severity " + orGraver(threshold)
 }
 
-func orGraver(s Severity) string {
-	if s == Critical {
+func orGraver(s advisory.Severity) string {
+	if s == advisory.Critical {
 		return string(s)
 	}
 	return string(s) + " or graver"

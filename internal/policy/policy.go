@@ -7,6 +7,7 @@
 package policy
 
 import (
+	"strata/internal/advisory"
 	"strata/internal/inventory"
 )
 
@@ -42,7 +43,7 @@ func graver(a, b Decision) Decision {
 type Finding struct {
 	// ID of the vulnerability, and PackageID of the package it is in.
 	ID, PackageID string
-	Severity      Severity
+	Severity      advisory.Severity
 	// State of the package. Rules look at present packages only, unless they say
 	// otherwise: what a later layer shadowed or removed does not run.
 	State inventory.State

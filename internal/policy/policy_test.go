@@ -6,10 +6,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"strata/internal/advisory"
 	"strata/internal/inventory"
 )
 
-func finding(id, pkg string, s Severity) Finding {
+func finding(id, pkg string, s advisory.Severity) Finding {
 	return Finding{ID: id, PackageID: pkg, Severity: s, State: inventory.Present}
 }
 
@@ -25,19 +26,19 @@ func TestFailOn(t *testing.T) {
 
 	tests := []struct {
 		name      string
-		threshold Severity
+		threshold advisory.Severity
 		findings  []Finding
 		want      Verdict
 	}{
-		{name: "nothing found", threshold: Low, want: Verdict{Decision: Pass}},
+		{name: "nothing found", threshold: advisory.Low, want: Verdict{Decision: Pass}},
 		{
-			name: "below", threshold: High,
-			findings: []Finding{finding("CVE-1", "p1", Medium), finding("CVE-2", "p1", Low)},
+			name: "below", threshold: advisory.High,
+			findings: []Finding{finding("CVE-1", "p1", advisory.Medium), finding("CVE-2", "p1", advisory.Low)},
 			want:     Verdict{Decision: Pass},
 		},
 		{
-			name: "at the threshold and above", threshold: High,
-			findings: []Finding{finding("CVE-1", "p1", High), finding("CVE-2", "p1", Critical), finding("CVE-3", "p2", Low)},
+			name: "at the threshold and above", threshold: advisory.High,
+			findings: []Finding{finding("CVE-1", "p1", advisory.High), finding("CVE-2", "p1", advisory.Critical), finding("CVE-3", "p2", advisory.Low)},
 			want: Verdict{Decision: Fail, Violations: []Violation{{
 				Policy: CommandLine, Rule: "fail-on high", Decision: Fail,
 				FindingIDs: []string{"CVE-1", "CVE-2"}, PackageIDs: []string{"p1"},
@@ -45,8 +46,8 @@ func TestFailOn(t *testing.T) {
 			}}},
 		},
 		{
-			name: "ids are named once, findings all counted", threshold: Critical,
-			findings: []Finding{finding("CVE-1", "p1", Critical), finding("CVE-1", "p2", Critical)},
+			name: "ids are named once, findings all counted", threshold: advisory.Critical,
+			findings: []Finding{finding("CVE-1", "p1", advisory.Critical), finding("CVE-1", "p2", advisory.Critical)},
 			want: Verdict{Decision: Fail, Violations: []Violation{{
 				Policy: CommandLine, Rule: "fail-on critical", Decision: Fail,
 				FindingIDs: []string{"CVE-1"}, PackageIDs: []string{"p1", "p2"},
@@ -54,18 +55,18 @@ func TestFailOn(t *testing.T) {
 			}}},
 		},
 		{
-			name: "only what is present and not set aside counts", threshold: Low,
+			name: "only what is present and not set aside counts", threshold: advisory.Low,
 			findings: []Finding{
-				with(finding("CVE-1", "p1", Critical), removed),
-				with(finding("CVE-2", "p2", Critical), shadowed),
-				with(finding("CVE-3", "p3", Critical), suppressed),
-				with(finding("CVE-4", "p4", Unknown), suppressed),
+				with(finding("CVE-1", "p1", advisory.Critical), removed),
+				with(finding("CVE-2", "p2", advisory.Critical), shadowed),
+				with(finding("CVE-3", "p3", advisory.Critical), suppressed),
+				with(finding("CVE-4", "p4", advisory.Unknown), suppressed),
 			},
 			want: Verdict{Decision: Pass},
 		},
 		{
-			name: "unknown below a threshold warns", threshold: High,
-			findings: []Finding{finding("CVE-1", "p1", Unknown), finding("CVE-2", "p1", Low)},
+			name: "unknown below a threshold warns", threshold: advisory.High,
+			findings: []Finding{finding("CVE-1", "p1", advisory.Unknown), finding("CVE-2", "p1", advisory.Low)},
 			want: Verdict{Decision: Warn, Violations: []Violation{{
 				Policy: CommandLine, Rule: "fail-on high", Decision: Warn,
 				FindingIDs: []string{"CVE-1"}, PackageIDs: []string{"p1"},
@@ -73,8 +74,8 @@ func TestFailOn(t *testing.T) {
 			}}},
 		},
 		{
-			name: "unknown reaches low", threshold: Low,
-			findings: []Finding{finding("CVE-1", "p1", Unknown)},
+			name: "unknown reaches low", threshold: advisory.Low,
+			findings: []Finding{finding("CVE-1", "p1", advisory.Unknown)},
 			want: Verdict{Decision: Fail, Violations: []Violation{{
 				Policy: CommandLine, Rule: "fail-on low", Decision: Fail,
 				FindingIDs: []string{"CVE-1"}, PackageIDs: []string{"p1"},
@@ -82,8 +83,8 @@ func TestFailOn(t *testing.T) {
 			}}},
 		},
 		{
-			name: "unknown as threshold is every finding", threshold: Unknown,
-			findings: []Finding{finding("CVE-1", "p1", Low), finding("CVE-2", "p2", Unknown)},
+			name: "unknown as threshold is every finding", threshold: advisory.Unknown,
+			findings: []Finding{finding("CVE-1", "p1", advisory.Low), finding("CVE-2", "p2", advisory.Unknown)},
 			want: Verdict{Decision: Fail, Violations: []Violation{{
 				Policy: CommandLine, Rule: "fail-on unknown", Decision: Fail,
 				FindingIDs: []string{"CVE-1", "CVE-2"}, PackageIDs: []string{"p1", "p2"},
@@ -91,7 +92,7 @@ func TestFailOn(t *testing.T) {
 			}}},
 		},
 		{
-			name: "a severity that is no word of ours is unknown, not low", threshold: Medium,
+			name: "a severity that is no word of ours is unknown, not low", threshold: advisory.Medium,
 			findings: []Finding{finding("CVE-1", "p1", "negligible")},
 			want: Verdict{Decision: Warn, Violations: []Violation{{
 				Policy: CommandLine, Rule: "fail-on medium", Decision: Warn,
@@ -100,8 +101,8 @@ func TestFailOn(t *testing.T) {
 			}}},
 		},
 		{
-			name: "failing and unrated together", threshold: Critical,
-			findings: []Finding{finding("CVE-1", "p1", Unknown), finding("CVE-2", "p2", Critical)},
+			name: "failing and unrated together", threshold: advisory.Critical,
+			findings: []Finding{finding("CVE-1", "p1", advisory.Unknown), finding("CVE-2", "p2", advisory.Critical)},
 			want: Verdict{Decision: Fail, Violations: []Violation{
 				{
 					Policy: CommandLine, Rule: "fail-on critical", Decision: Fail,
@@ -164,7 +165,7 @@ func TestEvaluateTakesTheGravest(t *testing.T) {
 }
 
 func TestParseSeverity(t *testing.T) {
-	for in, want := range map[string]Severity{"critical": Critical, "HIGH": High, " medium ": Medium, "Low": Low, "unknown": Unknown} {
+	for in, want := range map[string]advisory.Severity{"critical": advisory.Critical, "HIGH": advisory.High, " medium ": advisory.Medium, "Low": advisory.Low, "unknown": advisory.Unknown} {
 		if got, err := ParseSeverity(in); err != nil || got != want {
 			t.Errorf("ParseSeverity(%q) = %q, %v; want %q", in, got, err, want)
 		}

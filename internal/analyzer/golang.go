@@ -97,7 +97,7 @@ func goBuilt(m *debug.Module) (path, version string) {
 	if r == nil {
 		return m.Path, m.Version
 	}
-	if r.Version == "" {
+	if r.Version == "" || r.Version == develVersion {
 		return m.Path, develVersion
 	}
 	return r.Path, r.Version

@@ -29,6 +29,8 @@ func language() []Analyzer {
 		composerLock{},
 		pipfileLock{},
 		requirementsFile{},
+		tomlLock{},
+		yamlLock{},
 	}, scalibrAnalyzers()...)
 }
 

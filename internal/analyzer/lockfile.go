@@ -3,6 +3,7 @@ package analyzer
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"strata/internal/inventory"
 )
@@ -40,4 +41,15 @@ func distinct(packages []inventory.Package) []inventory.Package {
 	}
 	slices.SortStableFunc(packages, order)
 	return slices.CompactFunc(packages, func(a, b inventory.Package) bool { return order(a, b) == 0 })
+}
+
+// developmentGroup tells by its name whether a group of dependencies is for
+// development only.
+func developmentGroup(name string) bool {
+	switch strings.ToLower(name) {
+	case "dev", "devel", "develop", "development", "test", "tests", "testing",
+		"lint", "typing", "doc", "docs", "build-requires":
+		return true
+	}
+	return false
 }

@@ -58,9 +58,8 @@ func (requirementsFile) Wants(c *Candidate) bool {
 		return false
 	}
 	for word := range strings.FieldsFuncSeq(base, func(r rune) bool { return r == '-' || r == '_' || r == '.' }) {
-		switch word {
-		case "dev", "devel", "develop", "development", "test", "tests", "testing", "doc", "docs", "lint":
-			return false // Not for running the application.
+		if developmentGroup(word) {
+			return false
 		}
 	}
 	return true

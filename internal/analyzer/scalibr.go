@@ -14,25 +14,16 @@ import (
 	"github.com/google/osv-scalibr/extractor"
 	"github.com/google/osv-scalibr/extractor/filesystem"
 	"github.com/google/osv-scalibr/extractor/filesystem/language/cpp/conanlock"
-	"github.com/google/osv-scalibr/extractor/filesystem/language/dart/pubspec"
 	"github.com/google/osv-scalibr/extractor/filesystem/language/dotnet/packagesconfig"
 	"github.com/google/osv-scalibr/extractor/filesystem/language/dotnet/packageslockjson"
 	"github.com/google/osv-scalibr/extractor/filesystem/language/elixir/mixlock"
 	"github.com/google/osv-scalibr/extractor/filesystem/language/haskell/cabal"
 	"github.com/google/osv-scalibr/extractor/filesystem/language/haskell/stacklock"
 	"github.com/google/osv-scalibr/extractor/filesystem/language/java/gradlelockfile"
-	"github.com/google/osv-scalibr/extractor/filesystem/language/javascript/pnpmlock"
 	"github.com/google/osv-scalibr/extractor/filesystem/language/javascript/yarnlock"
-	"github.com/google/osv-scalibr/extractor/filesystem/language/julia/manifesttoml"
-	"github.com/google/osv-scalibr/extractor/filesystem/language/python/pdmlock"
-	"github.com/google/osv-scalibr/extractor/filesystem/language/python/poetrylock"
-	"github.com/google/osv-scalibr/extractor/filesystem/language/python/pylock"
-	"github.com/google/osv-scalibr/extractor/filesystem/language/python/uvlock"
 	"github.com/google/osv-scalibr/extractor/filesystem/language/r/renvlock"
 	"github.com/google/osv-scalibr/extractor/filesystem/language/ruby/gemfilelock"
-	"github.com/google/osv-scalibr/extractor/filesystem/language/rust/cargolock"
 	"github.com/google/osv-scalibr/extractor/filesystem/language/swift/packageresolved"
-	"github.com/google/osv-scalibr/extractor/filesystem/language/swift/podfilelock"
 	"github.com/google/osv-scalibr/extractor/filesystem/osv"
 	scalibrlog "github.com/google/osv-scalibr/log"
 
@@ -67,26 +58,17 @@ func scalibrAnalyzers() []Analyzer {
 		}
 	}
 	add("yarn.lock", yarnlock.New, "npm", ecosystemNPM, true)
-	add("pnpm-lock.yaml", pnpmlock.New, "npm", ecosystemNPM, false)
-	add("poetry.lock", poetrylock.New, "pypi", ecosystemPyPI, false)
-	add("pdm.lock", pdmlock.New, "pypi", ecosystemPyPI, false)
-	add("uv.lock", uvlock.New, "pypi", ecosystemPyPI, false)
-	add("pylock.toml", pylock.New, "pypi", ecosystemPyPI, false)
 	add("Gemfile.lock", gemfilelock.New, "gem", ecosystemGem, true)
 	add("gems.locked", gemfilelock.New, "gem", ecosystemGem, true)
-	add("Cargo.lock", cargolock.New, "cargo", ecosystemCargo, false)
 	add("mix.lock", mixlock.New, "hex", "Hex", false)
 	add("conan.lock", conanlock.New, "conan", "ConanCenter", false)
-	add("pubspec.lock", pubspec.New, "pub", "Pub", false)
 	add("packages.lock.json", packageslockjson.New, "nuget", ecosystemNuGet, false)
 	add("packages.config", packagesconfig.New, "nuget", ecosystemNuGet, false)
 	add("Package.resolved", packageresolved.New, "swift", "SwiftURL", false)
-	add("Podfile.lock", podfilelock.New, "cocoapods", "", false)
 	add("renv.lock", renvlock.New, "cran", ecosystemCRAN, false)
 	add("stack.yaml.lock", stacklock.New, "hackage", "Hackage", false)
 	add("cabal.project.freeze", cabal.New, "hackage", "Hackage", false)
 	add("gradle.lockfile", gradlelockfile.New, "maven", ecosystemMaven, false)
-	add("Manifest.toml", manifesttoml.New, "julia", "Julia", false)
 	return []Analyzer{locks}
 }
 
@@ -94,7 +76,7 @@ func (scalibrLocks) Name() string { return "lock-file" }
 
 func (s scalibrLocks) Wants(c *Candidate) bool {
 	base := c.Base()
-	if len(base) < len("uv.lock") || len(base) > len("cabal.project.freeze") {
+	if len(base) < len("mix.lock") || len(base) > len("cabal.project.freeze") {
 		return false
 	}
 	_, ok := s.formats[base]
@@ -156,10 +138,7 @@ func developmentOnly(p *extractor.Package) bool {
 		return false
 	}
 	for _, group := range m.DepGroups() {
-		switch strings.ToLower(group) {
-		case "dev", "develop", "development", "test", "tests", "testing",
-			"lint", "typing", "doc", "docs", "build-requires":
-		default:
+		if !developmentGroup(group) {
 			return false
 		}
 	}

@@ -1,4 +1,95 @@
 // Command strata scans container images, layer by layer.
 package main
 
-func main() {}
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"strata/internal/report"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-ctx.Done()
+		stop() // a second Ctrl-C ends the process at once
+	}()
+	os.Exit(run(ctx, newApp(), os.Args[1:]))
+}
+
+// run runs the command line and returns the exit code. Every error is printed
+// here, and nowhere else.
+func run(ctx context.Context, a *app, args []string) int {
+	root := newRootCommand(a)
+	root.SetArgs(args)
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	err := root.ExecuteContext(ctx)
+	var code exitCode
+	switch {
+	case err == nil:
+		return exitPass
+	case errors.As(err, &code):
+		return int(code)
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		fmt.Fprintln(a.stderr, "strata: interrupted")
+		return exitError
+	}
+	fmt.Fprintf(a.stderr, "strata: %s\n", report.Safe(err.Error()))
+	return exitError
+}
+
+func newRootCommand(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "strata",
+		Short: "See what is in every layer of a container image, what is wrong with it, and what fixes it",
+		Long: `Strata scans container images layer by layer: the packages that each layer
+brings, also those that later layers shadow or remove, and the vulnerabilities
+in them, with the layer and the instruction that brought them.
+
+` + exitHelp + `
+
+Every flag can also be set by an environment variable STRATA_FLAG_NAME, or in
+strata.yaml (in the working directory, or in the user's configuration folder)
+by its name. A flag beats the environment, which beats the file.`,
+		Version:       version(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			return a.applySettings(cmd)
+		},
+	}
+	root.PersistentFlags().String("config", "", "configuration `file` (default strata.yaml, where there is one)")
+	root.PersistentFlags().BoolP("verbose", "v", false, "tell more on standard error")
+	root.PersistentFlags().BoolP("quiet", "q", false, "tell nothing but results and errors")
+	root.PersistentFlags().String("cache-dir", "", "`folder` of the layers known and the advisories (default STRATA_CACHE_DIR, or strata in the user's cache folder)")
+	root.SetVersionTemplate("strata {{.Version}}\n")
+	root.AddCommand(newScanCommand(a), newDBCommand(a), newDemoCommand(a))
+	root.CompletionOptions.HiddenDefaultCmd = true
+	return root
+}
+
+// version is that of the module, or of the commit it was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+			return "devel-" + s.Value[:12]
+		}
+	}
+	return "devel"
+}

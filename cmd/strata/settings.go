@@ -1,0 +1,168 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"go.yaml.in/yaml/v3"
+)
+
+// settingsFile is looked for in the working directory, then in the user's
+// configuration folder.
+const settingsFile = "strata.yaml"
+
+// applySettings gives the flags that the command line leaves open the values of
+// the environment, or else of the settings file, and puts those that concern the
+// whole program into effect.
+func (a *app) applySettings(cmd *cobra.Command) error {
+	given := map[string]bool{}
+	cmd.Flags().Visit(func(f *pflag.Flag) { given[f.Name] = true })
+	if err := a.applyEnvironment(cmd, given); err != nil {
+		return err
+	}
+	if err := a.applyFile(cmd, given); err != nil {
+		return err
+	}
+	verbose, quiet := flagOn(cmd, "verbose"), flagOn(cmd, "quiet")
+	switch {
+	case verbose && quiet:
+		return errors.New("--verbose and --quiet exclude each other")
+	case verbose:
+		a.logAt(slog.LevelDebug)
+	case quiet:
+		a.logAt(slog.LevelError)
+	}
+	if dir := cmd.Flag("cache-dir").Value.String(); dir != "" {
+		env := a.env
+		a.env = func(name string) string {
+			if name == "STRATA_CACHE_DIR" {
+				return dir
+			}
+			return env(name)
+		}
+	}
+	return nil
+}
+
+func flagOn(cmd *cobra.Command, name string) bool {
+	return cmd.Flag(name).Value.String() == "true"
+}
+
+// envName is the environment variable of a flag.
+func envName(flag string) string {
+	return "STRATA_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+func (a *app) applyEnvironment(cmd *cobra.Command, given map[string]bool) (err error) {
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		value := a.env(envName(f.Name))
+		if given[f.Name] || value == "" || err != nil {
+			return
+		}
+		given[f.Name] = true
+		if e := f.Value.Set(value); e != nil {
+			err = fmt.Errorf("%s=%s: %w", envName(f.Name), value, e)
+		}
+	})
+	return err
+}
+
+func (a *app) applyFile(cmd *cobra.Command, given map[string]bool) error {
+	path, b, err := a.readSettings(cmd.Flag("config").Value.String())
+	if err != nil || b == nil {
+		return err
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal(b, &doc); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if len(doc.Content) == 0 {
+		return nil
+	}
+	settings := doc.Content[0]
+	if settings.Kind != yaml.MappingNode {
+		return fmt.Errorf("%s:%d: want settings as `name: value`, one a line", path, settings.Line)
+	}
+	known := allFlags(cmd.Root())
+	for i := 0; i+1 < len(settings.Content); i += 2 {
+		key, value := settings.Content[i], settings.Content[i+1]
+		if !known[key.Value] {
+			return fmt.Errorf("%s:%d: no setting is called %q; they have the names of the flags, see `strata scan --help`", path, key.Line, key.Value)
+		}
+		f := cmd.Flags().Lookup(key.Value)
+		if f == nil || given[f.Name] {
+			continue // of another command, or overruled
+		}
+		if err := setFrom(f, value); err != nil {
+			return fmt.Errorf("%s:%d: %s: %w", path, value.Line, key.Value, err)
+		}
+	}
+	return nil
+}
+
+func setFrom(f *pflag.Flag, value *yaml.Node) error {
+	switch value.Kind {
+	case yaml.ScalarNode:
+		return f.Value.Set(value.Value)
+	case yaml.SequenceNode:
+		for _, v := range value.Content {
+			if v.Kind != yaml.ScalarNode {
+				return errors.New("want a list of plain values")
+			}
+			if err := f.Value.Set(v.Value); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return errors.New("want a value or a list of values")
+}
+
+// allFlags are the names of all commands' flags.
+func allFlags(root *cobra.Command) map[string]bool {
+	names := map[string]bool{}
+	note := func(f *pflag.Flag) { names[f.Name] = true }
+	root.PersistentFlags().VisitAll(note)
+	for _, c := range root.Commands() {
+		c.Flags().VisitAll(note)
+		for _, sub := range c.Commands() {
+			sub.Flags().VisitAll(note)
+		}
+	}
+	return names
+}
+
+// readSettings reads the file that was asked for, or the first that is there.
+func (a *app) readSettings(asked string) (string, []byte, error) {
+	if asked != "" {
+		b, err := os.ReadFile(asked)
+		if err != nil {
+			return "", nil, fmt.Errorf("--config: %w", err)
+		}
+		return asked, b, nil
+	}
+	places := []string{settingsFile}
+	if dir := a.env("XDG_CONFIG_HOME"); filepath.IsAbs(dir) {
+		places = append(places, filepath.Join(dir, "strata", settingsFile))
+	} else if home := a.env("HOME"); home != "" {
+		places = append(places, filepath.Join(home, ".config", "strata", settingsFile))
+	}
+	for _, p := range places {
+		b, err := os.ReadFile(p)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return "", nil, err
+		}
+		return p, b, nil
+	}
+	return "", nil, nil
+}

@@ -109,7 +109,8 @@ func (r *Range) contains(v Version) (in, open, past bool, err error) {
 		if events[i].before(v) {
 			was := in
 			in = step(in, events[i:j], v)
-			past = past || was && !in
+			lasted := slices.ContainsFunc(events[i:j], func(e event) bool { return e.Kind == LastAffected })
+			past = past || !in && (was || lasted)
 		}
 		i = j
 	}

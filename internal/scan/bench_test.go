@@ -1,0 +1,237 @@
+package scan_test
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"testing"
+
+	"github.com/klauspost/compress/gzip"
+
+	"strata/internal/analyzer"
+	"strata/internal/image"
+	"strata/internal/imagetest"
+	"strata/internal/scan"
+	"strata/internal/source"
+	"strata/internal/store"
+)
+
+// The benchmarks measure, on the same images in one run:
+//
+//	Floor  read + sha256 + decompress + walk the tar, layers in parallel
+//	Cold   a scan that reads every layer, and keeps it in a cache
+//	Warm   a scan of an image whose layers are all known
+//
+// scripts/bench.sh prints their ratios. The images are made of the Go
+// installation that runs the benchmark, some 300 MB of programs, archives and
+// text, and with ../shared at hand of a real image.
+
+// benchImages are paths of archives on disk by name.
+func benchImages(b *testing.B) map[string]string {
+	b.Helper()
+	dir := b.TempDir()
+	images := map[string]string{}
+	for name, c := range map[string]imagetest.Compression{"go-plain": imagetest.None, "go-gzip": imagetest.Gzip} {
+		images[name] = writeImage(b, filepath.Join(dir, name+".tar"), c, goLayers(b))
+	}
+	if shared := sharedImages(b); shared != "" {
+		images["node-gzip"] = "oci:" + filepath.Join(shared, "oci") + ":node-app"
+		images["node-plain"] = writeImage(b, filepath.Join(dir, "node-plain.tar"), imagetest.None, plainLayers(b, images["node-gzip"]))
+	}
+	return images
+}
+
+func sharedImages(b *testing.B) string {
+	dir, err := filepath.Abs("../../../shared/images")
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, err := os.Stat(dir); err != nil {
+		return ""
+	}
+	return dir
+}
+
+// goLayers are three layers: the compiler's programs, the library, and the rest.
+func goLayers(b *testing.B) [][]byte {
+	b.Helper()
+	var layers [][]byte
+	for _, dir := range []string{"pkg", "src", "bin"} {
+		var out bytes.Buffer
+		w := tar.NewWriter(&out)
+		if err := w.AddFS(os.DirFS(filepath.Join(runtime.GOROOT(), dir))); err != nil {
+			b.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			b.Fatal(err)
+		}
+		layers = append(layers, out.Bytes())
+	}
+	return layers
+}
+
+// plainLayers decompresses the layers of a gzip image.
+func plainLayers(b *testing.B, ref string) [][]byte {
+	b.Helper()
+	img, done := openImage(b, ref)
+	defer done()
+	layers := make([][]byte, len(img.Layers))
+	err := img.Content.Each(b.Context(), img.Layers, 1, func(ctx context.Context, blob image.Blob) error {
+		r, err := blob.Open(ctx)
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		z, err := gzip.NewReader(r)
+		if err != nil {
+			return err
+		}
+		layers[blob.Layer.Index], err = io.ReadAll(z)
+		return err
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return layers
+}
+
+func writeImage(b *testing.B, path string, c imagetest.Compression, tars [][]byte) string {
+	b.Helper()
+	spec := imagetest.Spec{Name: "bench:1"}
+	for _, t := range tars {
+		spec.Layers = append(spec.Layers, imagetest.Layer{Raw: t, Compression: c})
+	}
+	img, err := spec.Build()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := imagetest.WriteFile(path, imagetest.OCIArchive, img); err != nil {
+		b.Fatal(err)
+	}
+	return path
+}
+
+func openImage(b *testing.B, ref string) (*image.Image, func()) {
+	b.Helper()
+	images, closer, err := source.Open(b.Context(), ref, source.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return images[0], func() { _ = closer.Close() }
+}
+
+// eachImage runs a benchmark over all images; the rate is that of the blobs.
+func eachImage(b *testing.B, run func(b *testing.B, ref string)) {
+	for name, ref := range benchImages(b) {
+		b.Run(name, func(b *testing.B) {
+			img, done := openImage(b, ref)
+			var size int64
+			for _, l := range img.Layers {
+				size += l.Size
+			}
+			done()
+			b.SetBytes(size)
+			b.ReportAllocs()
+			for b.Loop() {
+				run(b, ref)
+			}
+		})
+	}
+}
+
+func BenchmarkFloor(b *testing.B) {
+	eachImage(b, func(b *testing.B, ref string) {
+		img, done := openImage(b, ref)
+		defer done()
+		err := img.Content.Each(b.Context(), img.Layers, runtime.GOMAXPROCS(0), func(ctx context.Context, blob image.Blob) error {
+			r, err := blob.Open(ctx)
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			return readFloor(r)
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	})
+}
+
+var floorBuffers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 256<<10) }}
+
+// readFloor is the least that any honest scan must do with a layer: verify its
+// digest and diff id, and see its tar entries.
+func readFloor(r io.Reader) error {
+	hashed := sha256.New()
+	buffered, _ := floorBuffers.Get().(*bufio.Reader)
+	defer floorBuffers.Put(buffered)
+	buffered.Reset(io.TeeReader(r, hashed))
+	plain := io.Reader(buffered)
+	if head, err := buffered.Peek(2); err == nil && head[0] == 0x1f && head[1] == 0x8b {
+		z, err := gzip.NewReader(buffered)
+		if err != nil {
+			return err
+		}
+		plain = io.TeeReader(z, sha256.New())
+	}
+	tr := tar.NewReader(plain)
+	for {
+		if _, err := tr.Next(); err == io.EOF {
+			break
+		} else if err != nil {
+			return err
+		}
+	}
+	_, err := io.Copy(io.Discard, plain)
+	return err
+}
+
+func newRunner() *analyzer.Runner {
+	return &analyzer.Runner{Analyzers: analyzer.Default(), Memory: &analyzer.Memory{}}
+}
+
+func scanOnce(b *testing.B, ref, cachePath string) {
+	cache, err := store.OpenCache(b.Context(), cachePath)
+	if err != nil {
+		b.Fatal(err)
+	}
+	img, done := openImage(b, ref)
+	defer done()
+	res, err := (&scan.Scanner{Runner: newRunner(), Cache: cache}).Image(b.Context(), img)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if len(res.Inventory.Packages) == 0 {
+		b.Fatal("nothing found")
+	}
+	if err := cache.Close(); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func BenchmarkCold(b *testing.B) {
+	eachImage(b, func(b *testing.B, ref string) {
+		scanOnce(b, ref, filepath.Join(b.TempDir(), "layers.db"))
+	})
+}
+
+func BenchmarkWarm(b *testing.B) {
+	cache := filepath.Join(b.TempDir(), "layers.db")
+	known := map[string]bool{}
+	eachImage(b, func(b *testing.B, ref string) {
+		if !known[ref] {
+			b.StopTimer()
+			scanOnce(b, ref, cache)
+			known[ref] = true
+			b.StartTimer()
+		}
+		scanOnce(b, ref, cache)
+	})
+}

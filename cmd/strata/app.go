@@ -23,7 +23,7 @@ type app struct {
 
 // newApp is that of the process.
 func newApp() *app {
-	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.Getenv, now: time.Now}
+	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: newConsole(os.Stderr), env: os.Getenv, now: time.Now}
 	a.logAt(slog.LevelWarn)
 	return a
 }

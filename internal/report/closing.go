@@ -231,7 +231,7 @@ func (t *table) advisories() {
 		return
 	}
 	line := "Advisories: " + cutMiddle(Safe(a.Source), t.Width/2)
-	if a.Updated != nil {
+	if a.Updated != nil && !a.Starter {
 		line += fmt.Sprintf(", updated %s ago", age(a.AgeHours))
 	}
 	t.paragraph(dim, line, 0, t.Width)

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
@@ -23,7 +22,9 @@ type resumed struct {
 	// size is that of the blob's descriptor, -1 when it isn't known.
 	size int64
 
-	body *idleReader
+	body io.ReadCloser
+	// length of body as announced, -1 when it wasn't.
+	length int64
 	// offset counts the bytes given.
 	offset int64
 	// failures since progress was last made, at offset progress.
@@ -60,7 +61,7 @@ func (b *resumed) Read(p []byte) (int, error) {
 // cutOff tells whether a body that ended without an error ended early: one
 // without a length, as HTTP/1.0 has them.
 func (b *resumed) cutOff() bool {
-	return b.body.length < 0 && b.size >= 0 && b.offset < b.size
+	return b.length < 0 && b.size >= 0 && b.offset < b.size
 }
 
 // resume asks for the rest after a failure, nil when it comes.
@@ -107,13 +108,11 @@ func (b *resumed) request() error {
 		header.Set("Range", fmt.Sprintf("bytes=%d-", b.offset))
 		statuses = append(statuses, http.StatusPartialContent)
 	}
-	ctx, cancel := context.WithCancel(b.ctx)
-	resp, err := b.repository.get(ctx, "blobs/"+string(b.digest), header, statuses...)
+	resp, err := b.repository.get(b.ctx, "blobs/"+string(b.digest), header, statuses...)
 	if err != nil {
-		cancel()
 		return err
 	}
-	b.body = idleReaderOf(cancel, resp, b.repository.o.timing.idle)
+	b.body, b.length = resp.Body, resp.ContentLength
 	if err := b.seek(resp); err != nil {
 		b.body.Close()
 		return err
@@ -142,49 +141,3 @@ func (b *resumed) seek(resp *http.Response) error {
 
 // Close implements io.Closer.
 func (b *resumed) Close() error { return b.body.Close() }
-
-// An idleReader is the body of an answer that counts as broken when nothing comes
-// for too long while it is being read.
-type idleReader struct {
-	body   io.ReadCloser
-	length int64
-	cancel context.CancelFunc
-	idle   time.Duration
-	timer  *time.Timer
-}
-
-// newIdleReader is for requests whose context can't be cancelled alone: the body
-// is closed instead.
-func newIdleReader(resp *http.Response, idle time.Duration) *idleReader {
-	return idleReaderOf(func() { resp.Body.Close() }, resp, idle)
-}
-
-func idleReaderOf(cancel context.CancelFunc, resp *http.Response, idle time.Duration) *idleReader {
-	r := &idleReader{body: resp.Body, length: resp.ContentLength, cancel: cancel, idle: idle}
-	r.timer = time.AfterFunc(idle, cancel)
-	r.timer.Stop()
-	return r
-}
-
-// errIdle is a timeout, so that it is worth another try.
-type errIdle struct{ after time.Duration }
-
-func (e errIdle) Error() string { return fmt.Sprintf("nothing came for %v", e.after) }
-func (errIdle) Timeout() bool   { return true }
-func (errIdle) Temporary() bool { return true }
-
-func (r *idleReader) Read(p []byte) (int, error) {
-	r.timer.Reset(r.idle)
-	n, err := r.body.Read(p)
-	if !r.timer.Stop() && err != nil && err != io.EOF {
-		err = errIdle{r.idle}
-	}
-	return n, err
-}
-
-// Close ends the request.
-func (r *idleReader) Close() error {
-	r.timer.Stop()
-	r.cancel()
-	return r.body.Close()
-}

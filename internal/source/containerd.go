@@ -165,6 +165,7 @@ type contentReader struct {
 	err    error
 }
 
+// receive reads the next message. Its error is kept in err, too.
 func (r *contentReader) receive() error {
 	idle := time.AfterFunc(time.Minute, r.cancel)
 	defer idle.Stop()
@@ -185,11 +186,13 @@ func (r *contentReader) receive() error {
 
 // Read implements io.Reader.
 func (r *contentReader) Read(p []byte) (int, error) {
-	for len(r.rest) == 0 && r.err == nil {
-		r.receive()
-	}
-	if len(r.rest) == 0 {
-		return 0, r.err
+	for len(r.rest) == 0 {
+		if r.err != nil {
+			return 0, r.err
+		}
+		if err := r.receive(); err != nil {
+			return 0, err
+		}
 	}
 	n := copy(p, r.rest)
 	r.rest = r.rest[n:]

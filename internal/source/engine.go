@@ -269,7 +269,7 @@ func (s *engineStream) open(ctx context.Context) (io.ReadCloser, error) {
 		cancel()
 		return nil, err
 	}
-	return idleReaderOf(cancel, resp, max(s.idle, engineExport)), nil
+	return newIdleReader(resp.Body, cancel, max(s.idle, engineExport)), nil
 }
 
 // walk goes once through what docker save sends.

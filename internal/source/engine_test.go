@@ -67,8 +67,12 @@ func savedTar(t testing.TB, built *imagetest.Image, stored [][]byte, name func(i
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
 	put := func(name string, b []byte) {
-		w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(b))})
-		w.Write(b)
+		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(b))}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(b); err != nil {
+			t.Fatal(err)
+		}
 	}
 	put("blobs/sha256/"+image.Digest(built.ConfigDigest()).Hex(), built.Config)
 	for i, b := range stored {

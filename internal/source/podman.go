@@ -2,7 +2,6 @@ package source
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -53,5 +52,5 @@ func openEngine(ctx context.Context, endpoints []endpoint, name string, o Option
 		}
 		failures = append(failures, err)
 	}
-	return nil, nil, errors.Join(failures...)
+	return nil, nil, joined(failures)
 }

@@ -75,10 +75,11 @@ func background(t testing.TB, name string, args ...string) *bytes.Buffer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		cmd.Process.Signal(os.Interrupt)
-		timer := time.AfterFunc(10*time.Second, func() { cmd.Process.Kill() })
+		// Servers that were interrupted end with an error or without: both are fine.
+		_ = cmd.Process.Signal(os.Interrupt)
+		timer := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
 		defer timer.Stop()
-		cmd.Wait()
+		_ = cmd.Wait()
 	})
 	return &out
 }
@@ -167,7 +168,11 @@ func TestRealEveryPlaceGivesTheSameLayers(t *testing.T) {
 			absent(t, "no Docker daemon")
 		}
 		run(t, "docker", "load", "-q", "-i", docker)
-		t.Cleanup(func() { exec.Command("docker", "rmi", "strata-test/go-app:real").Run() })
+		t.Cleanup(func() {
+			if out, err := exec.Command("docker", "rmi", "strata-test/go-app:real").CombinedOutput(); err != nil {
+				t.Errorf("docker rmi: %s", out)
+			}
+		})
 		check(t, "docker:strata-test/go-app:real", Options{})
 		check(t, "strata-test/go-app:real", Options{}) // the daemon is asked first
 		again := filepath.Join(dir, "saved.tar")
@@ -213,7 +218,11 @@ func shortDir(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
 	return dir
 }
 

@@ -64,7 +64,9 @@ func isSBOM(r io.Reader) bool {
 	const maxBytes, maxDepth = 256 << 20, 1000
 	b := bufio.NewReader(io.LimitReader(r, maxBytes))
 	if bom, err := b.Peek(3); err == nil && string(bom) == "\ufeff" {
-		b.Discard(3)
+		if _, err := b.Discard(3); err != nil {
+			return false
+		}
 	}
 	dec := json.NewDecoder(b)
 	depth, isKey := 0, false

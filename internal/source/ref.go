@@ -126,6 +126,9 @@ func parsePlain(ref string) (Ref, error) {
 		}
 	}
 	if err != nil {
+		if !looksLikePath(ref) {
+			err = fmt.Errorf("%w (for the image of that name, write registry:%s)", err, ref)
+		}
 		return Ref{}, fmt.Errorf("reference %s: %w", ref, err)
 	}
 	return Ref{String: ref, Scheme: scheme, Path: path, Tag: tag}, nil

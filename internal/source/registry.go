@@ -125,16 +125,11 @@ func mirrorsOf(r name.Registry, mirrors map[string][]string) []string {
 // mirrored is a repository's name in a mirror.
 func mirrored(base string, own name.Repository, o Options) (name.Repository, error) {
 	var options []name.Option
-	host := base
-	if rest, ok := strings.CutPrefix(base, "http://"); ok {
-		host, options = rest, append(options, name.Insecure)
-	} else {
-		host = strings.TrimPrefix(base, "https://")
-	}
-	if o.Insecure {
+	address, plainly := strings.CutPrefix(base, "http://")
+	if plainly || o.Insecure {
 		options = append(options, name.Insecure)
 	}
-	host, prefix, _ := strings.Cut(strings.Trim(host, "/"), "/")
+	host, prefix, _ := strings.Cut(strings.Trim(strings.TrimPrefix(address, "https://"), "/"), "/")
 	registry, err := name.NewRegistry(host, options...)
 	if err != nil || host == "" {
 		return name.Repository{}, fmt.Errorf("mirror %q: is not an address such as https://mirror.example/prefix", base)
@@ -273,9 +268,8 @@ func (r *repository) fetch(ctx context.Context, identifier string) (raw []byte, 
 		if err != nil {
 			return nil, "", err
 		}
-		body := newIdleReader(resp, r.o.timing.idle)
-		raw, err = readDocument(body)
-		body.Close()
+		raw, err = readDocument(resp.Body)
+		resp.Body.Close()
 		if err == nil {
 			return raw, resp.Header.Get("Docker-Content-Digest"), nil
 		}

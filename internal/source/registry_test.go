@@ -231,6 +231,37 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// A body of whatever request that stops coming is no reason to hang.
+func TestStalledAnswers(t *testing.T) {
+	for _, part := range []string{"/v2/", "/manifests/1"} {
+		for _, code := range []int{200, 404, 503} {
+			r := &faulty{}
+			r.Add(threeLayers(t, "app:1"))
+			r.spoil = func(w http.ResponseWriter, req *http.Request) bool {
+				if !strings.HasSuffix(req.URL.Path, part) {
+					return false
+				}
+				w.Header().Set("Content-Length", "1000")
+				w.WriteHeader(code)
+				w.Write([]byte("{"))
+				w.(http.Flusher).Flush()
+				<-req.Context().Done()
+				return true
+			}
+			o := quick()
+			o.Retries, o.timing.idle = 1, 30*time.Millisecond
+			start := time.Now()
+			_, closer, err := Open(t.Context(), "registry:"+serve(t, r)+"/app:1", o)
+			if err == nil {
+				closer.Close()
+			}
+			if wantErr := part != "/v2/" || code != 200; (err != nil) != wantErr || time.Since(start) > 3*time.Second {
+				t.Errorf("%s that stalls with %d: %v after %v", part, code, err, time.Since(start))
+			}
+		}
+	}
+}
+
 // A blob that stops coming is asked for again; a cancelled one ends at once.
 func TestIdleBlob(t *testing.T) {
 	built := threeLayers(t, "app:1")

@@ -92,21 +92,27 @@ type retrying struct {
 }
 
 // RoundTrip implements http.RoundTripper. After the last try, it gives the last
-// answer as it is.
+// answer as it is. The body of an answer fails when nothing comes for too long.
 func (t *retrying) RoundTrip(req *http.Request) (*http.Response, error) {
 	for try := 0; ; try++ {
 		again, err := rewound(req, try)
 		if err != nil {
 			return nil, err
 		}
-		resp, err := t.next.RoundTrip(again)
+		ctx, cancel := context.WithCancel(req.Context())
+		resp, err := t.next.RoundTrip(again.WithContext(ctx))
 		if try >= t.retries || !t.worthwhile(req, resp, err) {
-			return resp, err
+			if err != nil {
+				cancel()
+				return nil, err
+			}
+			resp.Body = newIdleReader(resp.Body, cancel, t.timing.idle)
+			return resp, nil
 		}
 		pause := t.pause(resp, try)
 		t.log.Warn("registry request failed, trying again", "host", req.URL.Host, "in", pause, "reason", reason(resp, err))
+		cancel()
 		if resp != nil {
-			io.CopyN(io.Discard, resp.Body, 64<<10) // so that the connection can be used again
 			resp.Body.Close()
 		}
 		if err := sleep(req.Context(), pause); err != nil {
@@ -206,3 +212,43 @@ func sleep(ctx context.Context, d time.Duration) error {
 		return nil
 	}
 }
+
+// An idleReader is the body of an answer that counts as broken when nothing comes
+// for too long while it is being read. A slow reader of it may take its time.
+type idleReader struct {
+	body   io.ReadCloser
+	cancel context.CancelFunc
+	idle   time.Duration
+	timer  *time.Timer
+}
+
+// newIdleReader takes the function that cancels the answer's request.
+func newIdleReader(body io.ReadCloser, cancel context.CancelFunc, idle time.Duration) *idleReader {
+	r := &idleReader{body: body, cancel: cancel, idle: idle, timer: time.AfterFunc(idle, cancel)}
+	r.timer.Stop()
+	return r
+}
+
+// Read implements io.Reader.
+func (r *idleReader) Read(p []byte) (int, error) {
+	r.timer.Reset(r.idle)
+	n, err := r.body.Read(p)
+	if !r.timer.Stop() && err != nil && err != io.EOF {
+		err = errIdle{r.idle}
+	}
+	return n, err
+}
+
+// Close ends the request.
+func (r *idleReader) Close() error {
+	r.timer.Stop()
+	r.cancel()
+	return r.body.Close()
+}
+
+// errIdle is a timeout as net.Error has it, so that it is worth another try.
+type errIdle struct{ after time.Duration }
+
+func (e errIdle) Error() string { return fmt.Sprintf("nothing came for %v", e.after) }
+func (errIdle) Timeout() bool   { return true }
+func (errIdle) Temporary() bool { return true }

@@ -51,7 +51,7 @@ const (
 
 // goTraceOf looks for the section of the build information, so that an
 // executable of another language costs no more than reading its headers:
-// debug/buildinfo would search the data segment (5 MB of it in Node.js).
+// debug/buildinfo would search the whole data segment.
 func goTraceOf(x *executable) goTrace {
 	if x.has(".go.buildinfo") || x.has("__go_buildinfo") {
 		return goYes

@@ -9,8 +9,8 @@ import (
 
 // npmLock reads package-lock.json and npm-shrinkwrap.json of all versions
 // (docs.npmjs.com, "package-lock.json"), without what is only for development.
-// osv-scalibr's reader searches the file again for the line of each package,
-// which takes minutes for a large one.
+// osv-scalibr's reader searches the file again for the line of each package: 2 s
+// for 8,000 packages, growing with the square of their number.
 type npmLock struct{}
 
 func (npmLock) Name() string { return "npm-lock" }

@@ -10,7 +10,8 @@ import (
 )
 
 // pipfileLock reads Pipfile.lock, without the packages for development.
-// osv-scalibr's reader searches the file again for the line of each package.
+// osv-scalibr's reader searches the file again for the line of each package:
+// 1.3 s for 8,000, growing with the square of their number.
 type pipfileLock struct{}
 
 func (pipfileLock) Name() string { return "pipfile-lock" }

@@ -265,7 +265,7 @@ func TestRealHostile(t *testing.T) {
 		want    []string
 		problem string
 	}{
-		{"jar-bomb", nil, ""}, // All of its 11,111 archives are read.
+		{"jar-bomb", nil, ""}, // Its 11,110 inner archives stay just below the limits.
 		{"jar-200k", []string{"org.example:late 1.2.3"}, ""},
 		{"jar-corrupt", nil, "not a readable zip archive"},
 		{"big-package-json", nil, "larger than the limit"},

@@ -11,8 +11,8 @@ import (
 
 // tomlLock reads the lock files that are TOML: a list of tables, one for each
 // package. Their tools write them in one shape, a key on a line of its own, so
-// they are read line by line: a TOML parser takes memory that grows with the
-// square of a long dotted key, and has taken all of a machine's for 2 MB.
+// they are read line by line: the TOML parser that osv-scalibr uses ran out of
+// 4 GiB of memory on one dotted key of 2 MB.
 type tomlLock struct{}
 
 func (tomlLock) Name() string { return "toml-lock" }

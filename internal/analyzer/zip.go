@@ -8,8 +8,8 @@ import (
 )
 
 // maxZipDirectory limits the central directory of an archive, in bytes as
-// stored: archive/zip keeps some 5 times that in memory. A jar with 200,000
-// entries has 16 MiB.
+// stored: archive/zip keeps some 4 times that in memory. A jar with 200,000
+// short names has 10 MiB.
 const maxZipDirectory = 24 << 20
 
 // errZipDirectory tells that the limit was reached.

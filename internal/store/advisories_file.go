@@ -140,7 +140,7 @@ func migrate(ctx context.Context, db *sql.DB) error {
 // publish puts the draft in the place of what readers open next; after it has
 // returned, a crash of the machine finds the new state.
 func (d *draft) publish() error {
-	err := errors.Join(d.db.Close(), syncPath(d.temp))
+	err := errors.Join(d.db.Close(), removeJournal(d.temp), syncPath(d.temp))
 	d.db = nil
 	if err != nil {
 		return errors.Join(err, d.discard())
@@ -160,11 +160,7 @@ func (d *draft) discard() error {
 		d.db = nil
 	}
 	if d.temp != "" {
-		for _, name := range [...]string{d.temp, d.temp + "-journal"} {
-			if err := os.Remove(name); err != nil && !missing(err) {
-				errs = append(errs, err)
-			}
-		}
+		errs = append(errs, os.Remove(d.temp), removeJournal(d.temp))
 		d.temp = ""
 	}
 	if d.lock != nil {
@@ -173,6 +169,15 @@ func (d *draft) discard() error {
 		d.lock = nil
 	}
 	return errors.Join(errs...)
+}
+
+// removeJournal removes the empty file that SQLite keeps for the next
+// transaction, once the database is closed.
+func removeJournal(path string) error {
+	if err := os.Remove(path + "-journal"); err != nil && !missing(err) {
+		return err
+	}
+	return nil
 }
 
 func syncPath(path string) error {

@@ -181,9 +181,9 @@ func (u *update) fetchSingle(ctx context.Context, ecosystem string, ids []string
 		// An unreadable record is no failure of the mirror.
 		r, err := advisory.Parse(b)
 		if err == nil && r.ID != ids[i] {
-			err = fmt.Errorf("%s.json: holds the record %q", ids[i], r.ID)
+			err = fmt.Errorf("holds the record %q", r.ID)
 		}
-		out[i].record, out[i].err = r, unreadable(err)
+		out[i].record, out[i].err = r, unreadable(ids[i], err)
 	}
 	one(0)
 	if missing(out[0].err) {
@@ -210,11 +210,11 @@ func (u *update) fetchSingle(ctx context.Context, ecosystem string, ids []string
 // doesn't fail its ecosystem.
 var errUnreadable = errors.New("unreadable")
 
-func unreadable(err error) error {
+func unreadable(id string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%w: %w", errUnreadable, err)
+	return fmt.Errorf("%s.json: %w: %w", id, errUnreadable, err)
 }
 
 // records reads all changed records, in parallel, in no order. The caller must

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Runs the scan benchmarks and prints their medians and what a scan costs over the
 # floor: read, hash, decompress and walk, with the layers in parallel.
-# Benchmarks are named Floor, Cold and Warm in internal/scan, each with one
+# Benchmarks are named Floor, Cold and Warm in cmd/strata, each with one
 # sub-benchmark an image: BenchmarkCold/node-gzip. Other flags go to go test.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 out=$(mktemp)
 trap 'rm -f "$out"' EXIT
-go test -run '^$' -bench . -benchmem -count 5 -timeout 60m "$@" ./internal/scan | tee "$out"
+go test -run '^$' -bench 'Floor|Cold|Warm' -benchmem -count 5 -timeout 60m "$@" ./cmd/strata | tee "$out"
 
 awk '
   /^Benchmark/ && $4 == "ns/op" {

@@ -46,7 +46,7 @@ func (o *sourceOptions) open(a *app) (source.Options, error) {
 	out := source.Options{
 		AllPlatforms: o.allPlatforms, Insecure: o.insecure, CAFile: o.caFile,
 		Username: o.username, Password: o.password, Token: o.token, Retries: o.retries,
-		DockerHost: o.dockerHost, ContainerdSocket: o.containerd, ContainerdNamespace: o.namespace, Log: a.log,
+		DockerHost: o.dockerHost, ContainerdSocket: o.containerd, ContainerdNamespace: o.namespace, Env: a.env, Log: a.log,
 	}
 	if o.retries == 0 {
 		out.Retries = -1 // its zero means the default

@@ -1,4 +1,6 @@
-// Command strata scans container images, layer by layer.
+// Command strata scans container images, layer by layer. It alone reads flags,
+// environment and configuration files, prints, and ends the process; what it
+// does is in the packages below internal.
 package main
 
 import (

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"strata/internal/analyzer"
 	"strata/internal/image"
 	"strata/internal/inventory"
 	"strata/internal/scan"
@@ -132,7 +133,7 @@ func scanReal(t *testing.T, dir, ref string) inventory.Image {
 		t.Fatal(err)
 	}
 	defer closer.Close()
-	res, err := (&scan.Scanner{Runner: newRunner()}).Image(t.Context(), images[0])
+	res, err := (&scan.Scanner{Runner: &analyzer.Runner{Analyzers: analyzer.Default(), Memory: &analyzer.Memory{}}}).Image(t.Context(), images[0])
 	if err != nil {
 		t.Fatal(err)
 	}

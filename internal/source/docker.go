@@ -44,15 +44,15 @@ type endpoint struct {
 // the user's own one of a rootless daemon.
 func dockerAddress(o Options) (endpoint, error) {
 	if o.DockerHost != "" {
-		return withEnvironmentTLS(o.DockerHost)
+		return withEnvironmentTLS(o.DockerHost, o.Env)
 	}
-	if host := os.Getenv("DOCKER_HOST"); host != "" {
-		return withEnvironmentTLS(host)
+	if host := o.Env("DOCKER_HOST"); host != "" {
+		return withEnvironmentTLS(host, o.Env)
 	}
-	if name := contextName(); name != "" && name != "default" {
-		return contextAddress(name)
+	if name := contextName(o.Env); name != "" && name != "default" {
+		return contextAddress(name, o.Env)
 	}
-	for _, path := range userSockets() {
+	for _, path := range userSockets(o.Env) {
 		if !onDisk("/var/run/docker.sock") && onDisk(path) {
 			return endpoint{url: "unix://" + path}, nil
 		}
@@ -61,9 +61,9 @@ func dockerAddress(o Options) (endpoint, error) {
 }
 
 // userSockets are where Docker listens without root, and on a Mac.
-func userSockets() []string {
+func userSockets(env func(string) string) []string {
 	var out []string
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
+	if dir := env("XDG_RUNTIME_DIR"); dir != "" {
 		out = append(out, filepath.Join(dir, "docker.sock"))
 	}
 	if home, err := os.UserHomeDir(); err == nil {
@@ -74,14 +74,14 @@ func userSockets() []string {
 
 // withEnvironmentTLS adds the keys of DOCKER_CERT_PATH when DOCKER_TLS_VERIFY is
 // set.
-func withEnvironmentTLS(host string) (endpoint, error) {
+func withEnvironmentTLS(host string, env func(string) string) (endpoint, error) {
 	a := endpoint{url: host}
-	if os.Getenv("DOCKER_TLS_VERIFY") == "" || !strings.HasPrefix(host, "tcp://") {
+	if env("DOCKER_TLS_VERIFY") == "" || !strings.HasPrefix(host, "tcp://") {
 		return a, nil
 	}
-	dir := os.Getenv("DOCKER_CERT_PATH")
+	dir := env("DOCKER_CERT_PATH")
 	if dir == "" {
-		dir = dockerConfigDir()
+		dir = dockerConfigDir(env)
 	}
 	config, err := clientTLS(dir, false)
 	if err != nil {
@@ -117,8 +117,8 @@ func clientTLS(dir string, skipVerify bool) (*tls.Config, error) {
 	return config, nil
 }
 
-func dockerConfigDir() string {
-	if dir := os.Getenv("DOCKER_CONFIG"); dir != "" {
+func dockerConfigDir(env func(string) string) string {
+	if dir := env("DOCKER_CONFIG"); dir != "" {
 		return dir
 	}
 	home, err := os.UserHomeDir()
@@ -130,11 +130,11 @@ func dockerConfigDir() string {
 
 // contextName is the chosen Docker context. A config.json that can't be read
 // chooses none: credentials are where its error is told.
-func contextName() string {
-	if name := os.Getenv("DOCKER_CONTEXT"); name != "" {
+func contextName(env func(string) string) string {
+	if name := env("DOCKER_CONTEXT"); name != "" {
 		return name
 	}
-	raw, err := os.ReadFile(filepath.Join(dockerConfigDir(), "config.json"))
+	raw, err := os.ReadFile(filepath.Join(dockerConfigDir(env), "config.json"))
 	if err != nil {
 		return ""
 	}
@@ -149,10 +149,10 @@ func contextName() string {
 
 // contextAddress reads a context as the docker command stores it: below contexts,
 // in folders named by the sha256 of its name.
-func contextAddress(name string) (endpoint, error) {
+func contextAddress(name string, env func(string) string) (endpoint, error) {
 	sum := sha256.Sum256([]byte(name))
 	id := hex.EncodeToString(sum[:])
-	raw, err := os.ReadFile(filepath.Join(dockerConfigDir(), "contexts/meta", id, "meta.json"))
+	raw, err := os.ReadFile(filepath.Join(dockerConfigDir(env), "contexts/meta", id, "meta.json"))
 	if err != nil {
 		return endpoint{}, fmt.Errorf("Docker context %q: %w", name, err)
 	}
@@ -170,7 +170,7 @@ func contextAddress(name string) (endpoint, error) {
 		return endpoint{}, fmt.Errorf("Docker context %q: names no host", name)
 	}
 	a := endpoint{url: docker.Host}
-	if dir := filepath.Join(dockerConfigDir(), "contexts/tls", id, "docker"); onDisk(dir) {
+	if dir := filepath.Join(dockerConfigDir(env), "contexts/tls", id, "docker"); onDisk(dir) {
 		if a.tls, err = clientTLS(dir, docker.SkipTLSVerify); err != nil {
 			return endpoint{}, fmt.Errorf("Docker context %q: %w", name, err)
 		}

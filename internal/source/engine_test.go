@@ -191,13 +191,12 @@ func TestAlignPast(t *testing.T) {
 
 func TestDockerAddress(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{"DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "XDG_RUNTIME_DIR"} {
-		t.Setenv(name, "")
-	}
 	t.Setenv("HOME", dir)
-	t.Setenv("DOCKER_CONFIG", dir)
+	env := map[string]string{"DOCKER_CONFIG": dir}
+	lookup := func(name string) string { return env[name] }
 	want := func(url string, withTLS bool, o Options) {
 		t.Helper()
+		o.Env = lookup
 		e, err := dockerAddress(o)
 		if err != nil || e.url != url || (e.tls != nil) != withTLS {
 			t.Errorf("dockerAddress: %+v, %v, want %s", e, err, url)
@@ -211,13 +210,13 @@ func TestDockerAddress(t *testing.T) {
 	writeFile(t, filepath.Join(meta, "meta.json"), `{"Name":"remote","Endpoints":{"docker":{"Host":"tcp://far:2375"}}}`, 0o644)
 	writeFile(t, filepath.Join(dir, "config.json"), `{"currentContext":"remote"}`, 0o644)
 	want("tcp://far:2375", false, Options{})
-	t.Setenv("DOCKER_CONTEXT", "gone")
-	if _, err := dockerAddress(Options{}); err == nil || !strings.Contains(err.Error(), `Docker context "gone"`) {
+	env["DOCKER_CONTEXT"] = "gone"
+	if _, err := dockerAddress(Options{Env: lookup}); err == nil || !strings.Contains(err.Error(), `Docker context "gone"`) {
 		t.Errorf("a context that is not there: %v", err)
 	}
-	t.Setenv("DOCKER_HOST", "tcp://near:2376")
+	env["DOCKER_HOST"] = "tcp://near:2376"
 	want("tcp://near:2376", false, Options{})
-	t.Setenv("DOCKER_TLS_VERIFY", "1")
+	env["DOCKER_TLS_VERIFY"] = "1"
 	want("tcp://near:2376", true, Options{})
 	want("/x.sock", false, Options{DockerHost: "/x.sock"})
 	for url, wantBase := range map[string]string{

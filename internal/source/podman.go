@@ -16,25 +16,25 @@ func openPodman(ctx context.Context, name string, o Options) ([]*image.Image, io
 	if o.PodmanSocket != "" {
 		return openEngine(ctx, []endpoint{{url: o.PodmanSocket}}, name, o)
 	}
-	if host := os.Getenv("CONTAINER_HOST"); host != "" {
+	if host := o.Env("CONTAINER_HOST"); host != "" {
 		return openEngine(ctx, []endpoint{{url: host}}, name, o)
 	}
 	var there []endpoint
-	for _, path := range podmanSockets() {
+	for _, path := range podmanSockets(o.Env) {
 		if onDisk(path) {
 			there = append(there, endpoint{url: "unix://" + path})
 		}
 	}
 	if len(there) == 0 {
-		return nil, nil, fmt.Errorf("no socket at %s: start one with `podman system service`", strings.Join(podmanSockets(), " or "))
+		return nil, nil, fmt.Errorf("no socket at %s: start one with `podman system service`", strings.Join(podmanSockets(o.Env), " or "))
 	}
 	return openEngine(ctx, there, name, o)
 }
 
 // podmanSockets are the user's own and the system's.
-func podmanSockets() []string {
+func podmanSockets(env func(string) string) []string {
 	var out []string
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
+	if dir := env("XDG_RUNTIME_DIR"); dir != "" {
 		out = append(out, filepath.Join(dir, "podman/podman.sock"))
 	} else if uid := os.Getuid(); uid > 0 {
 		out = append(out, fmt.Sprintf("/run/user/%d/podman/podman.sock", uid))

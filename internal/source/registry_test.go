@@ -9,9 +9,8 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -513,7 +512,7 @@ func TestTLS(t *testing.T) {
 	serve(t, r) // the environment
 	s := httptest.NewUnstartedServer(r)
 	s.TLS = &tls.Config{}
-	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	s.StartTLS()
 	defer s.Close()
 	ref := "registry:" + strings.TrimPrefix(s.URL, "https://") + "/app:1"

@@ -62,6 +62,11 @@ type Options struct {
 	// and moby, in that order.
 	ContainerdNamespace string
 
+	// Env looks up environment variables that say where engines are (DOCKER_HOST,
+	// DOCKER_CONTEXT, CONTAINER_HOST, XDG_RUNTIME_DIR and those about TLS); nil
+	// means that none is set.
+	Env func(string) string
+
 	// Log is told of retries and of sources passed over; nil discards.
 	Log *slog.Logger
 
@@ -82,6 +87,9 @@ type timing struct {
 func (o Options) defaulted() Options {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Env == nil {
+		o.Env = func(string) string { return "" }
 	}
 	switch {
 	case o.Retries == 0:

@@ -9,8 +9,10 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -68,10 +70,14 @@ func sharedImages(b *testing.B) string {
 func goLayers(b *testing.B) [][]byte {
 	b.Helper()
 	var layers [][]byte
+	root, err := exec.CommandContext(b.Context(), "go", "env", "GOROOT").Output()
+	if err != nil {
+		b.Fatal(err)
+	}
 	for _, dir := range []string{"pkg", "src", "bin"} {
 		var out bytes.Buffer
 		w := tar.NewWriter(&out)
-		if err := w.AddFS(os.DirFS(filepath.Join(runtime.GOROOT(), dir))); err != nil {
+		if err := w.AddFS(os.DirFS(filepath.Join(strings.TrimSpace(string(root)), dir))); err != nil {
 			b.Fatal(err)
 		}
 		if err := w.Close(); err != nil {

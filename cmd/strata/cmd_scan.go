@@ -254,7 +254,7 @@ func (a *app) inventories(ctx context.Context, ref string, o *scanOptions, quiet
 		defer func() { err = errors.Join(err, cache.Close()) }()
 		scanner.Cache = cache
 	}
-	opts, err := o.sourceOptions.open(a)
+	opts, err := o.open(a)
 	if err != nil {
 		return nil, err
 	}

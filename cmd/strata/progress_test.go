@@ -267,12 +267,12 @@ func (s *screen) Write(p []byte) (int, error) {
 	s.written += len(p)
 	text := string(p)
 	for text != "" {
-		switch {
-		case text[0] == '\n':
+		switch text[0] {
+		case '\n':
 			s.at()
 			s.row++
 			text = text[1:]
-		case text[0] == '\x1b':
+		case '\x1b':
 			m := escape.FindStringSubmatch(text)
 			if m == nil {
 				return 0, fmt.Errorf("escape sequence unknown to the test: %q", text[:min(len(text), 10)])

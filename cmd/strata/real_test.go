@@ -135,8 +135,8 @@ func TestRealHostile(t *testing.T) {
 	dir := filepath.Join(shared(t, "images"), "hostile")
 	bin, cache := buildStrata(t), t.TempDir()
 	big := t.TempDir()
-	make := exec.CommandContext(t.Context(), program(t, "python3"), filepath.Join(shared(t, "images"), "hostile.py"), big, "gzip-bomb", "million-entries")
-	if out, err := make.CombinedOutput(); err != nil {
+	bombs := exec.CommandContext(t.Context(), program(t, "python3"), filepath.Join(shared(t, "images"), "hostile.py"), big, "gzip-bomb", "million-entries")
+	if out, err := bombs.CombinedOutput(); err != nil {
 		t.Fatalf("hostile.py: %v\n%s", err, out)
 	}
 	var expect map[string]struct {

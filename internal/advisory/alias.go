@@ -53,7 +53,7 @@ type Groups struct {
 // A CVE number is never glued to another: a record that names several (a
 // distribution's erratum, a RustSec collection) is about each of them, so that
 // one record can't make one flaw of many. A record that names none is about
-// those of the records it shares an id with. See docs/decisions/0003-alias-groups.md.
+// those of the records it shares an id with. See docs/decisions/0004-alias-groups.md.
 func Group(records []Names) Groups {
 	cves := cvesByID(records)
 	root := newForest()
@@ -142,14 +142,14 @@ func cveSet(r Names) []string {
 // cvesByID tells which CVE numbers an id that is none stands for: by its own
 // record; else by the records that name it with a single CVE; else by any.
 func cvesByID(records []Names) map[string][]string {
-	own, single, any := map[string][]string{}, map[string][]string{}, map[string][]string{}
+	own, single, several := map[string][]string{}, map[string][]string{}, map[string][]string{}
 	for _, r := range records {
 		set := cveSet(r)
 		if len(set) == 0 {
 			continue
 		}
 		own[r.ID] = set
-		to := any
+		to := several
 		if len(set) == 1 {
 			to = single
 		}
@@ -160,7 +160,7 @@ func cvesByID(records []Names) map[string][]string {
 		}
 	}
 	out := own
-	for _, from := range []map[string][]string{single, any} {
+	for _, from := range []map[string][]string{single, several} {
 		next := map[string][]string{}
 		for id, set := range from {
 			if _, known := out[id]; !known {

@@ -395,8 +395,8 @@ var osReleases = []string{"etc/os-release", "usr/lib/os-release", "etc/redhat-re
 
 func (m *merger) currentDistro() Distro {
 	for _, p := range osReleases {
-		real := m.realPath(p)
-		if place, ok := m.files[real]; ok && place.distro != nil {
+		at := m.realPath(p)
+		if place, ok := m.files[at]; ok && place.distro != nil {
 			return *place.distro
 		}
 	}

@@ -150,7 +150,7 @@ func (m *matching) findings() []Finding {
 
 // agree settles what several advisories say of one vulnerability in one package:
 // it gives those that call it affected and stand. See
-// docs/decisions/0003-alias-groups.md: an advisory whose range has no end only
+// docs/decisions/0004-alias-groups.md: an advisory whose range has no end only
 // says that it knew of no fix; another that names an end at or before the
 // installed version refutes it. Any other disagreement counts as affected.
 func agree(about []opinion) []opinion {

@@ -14,9 +14,8 @@ import (
 // all fields, so that a new one can't be forgotten), and zero values that have a
 // word written as that word. r is not changed.
 func normal(r Report) Report {
-	v := reflect.New(reflect.TypeFor[Report]()).Elem()
-	normalize(v, reflect.ValueOf(r))
-	n := v.Interface().(Report)
+	var n Report
+	normalize(reflect.ValueOf(&n).Elem(), reflect.ValueOf(r))
 	n.SchemaVersion = cmp.Or(n.SchemaVersion, SchemaVersion)
 	n.Verdict.Decision = cmp.Or(n.Verdict.Decision, policy.Pass)
 	for i := range n.Packages {

@@ -538,8 +538,8 @@ func TestStarter(t *testing.T) {
 		t.Fatalf("status %+v, %v, want a starter set", s, err)
 	}
 	// A real record of the same time as the starter's must win over it.
-	real := feedRecord{id: "GHSA-jf85-cpcp-j695", modified: "2024-01-01T00:00:00Z", packages: []string{"npm lodash 4.17.12"}}
-	feed{"npm": {real}}.write(t, dir)
+	whole := feedRecord{id: "GHSA-jf85-cpcp-j695", modified: "2024-01-01T00:00:00Z", packages: []string{"npm lodash 4.17.12"}}
+	feed{"npm": {whole}}.write(t, dir)
 	mustUpdate(t, path, openMirror(t, dir), UpdateOptions{})
 	fresh := filepath.Join(t.TempDir(), "fresh.db")
 	mustUpdate(t, fresh, openMirror(t, dir), UpdateOptions{})
@@ -547,7 +547,7 @@ func TestStarter(t *testing.T) {
 		t.Errorf("something of the starter set stayed: %s", diff)
 	}
 	if _, err := UpdateAdvisories(t.Context(), path, advisory.StarterMirror(), UpdateOptions{}); err == nil {
-		t.Error("the starter set replaced real advisories")
+		t.Error("the starter set replaced whole advisories")
 	}
 }
 

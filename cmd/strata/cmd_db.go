@@ -201,9 +201,9 @@ func (a *app) openAdvisories() (*store.Advisories, error) {
 }
 
 func writeStatus(w io.Writer, s store.AdvisoryStatus, now time.Time) error {
-	fmt.Fprintf(w, "%s\n%d advisories on %d vulnerabilities", s.Path, s.Records, s.Vulnerabilities)
+	fmt.Fprintf(w, "%s\nadvisories: %d, vulnerabilities: %d", s.Path, s.Records, s.Vulnerabilities)
 	if s.Starter {
-		fmt.Fprint(w, ": only the starter set, run `strata db update` for all")
+		fmt.Fprint(w, ": only the starter set; run `strata db update` for all")
 	}
 	fmt.Fprint(w, "\n\n")
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)

@@ -2,7 +2,7 @@ package analyzer
 
 import (
 	"context"
-	"strings"
+	"errors"
 
 	"strata/internal/inventory"
 )
@@ -18,56 +18,63 @@ func (apk) Wants(c *Candidate) bool {
 }
 
 func (apk) Analyze(ctx context.Context, f *File) (Result, error) {
-	res := Result{Kind: inventory.Database, Database: "apk"}
-	var p inventory.Package
-	dir := ""
-	done := func() {
-		if p.Name != "" && p.Version != "" {
-			if p.SourceName == "" {
-				p.SourceName = p.Name
-			}
-			p.SourceVersion = p.Version
-			res.Packages = append(res.Packages, p)
-		}
-		p, dir = inventory.Package{Type: "apk"}, ""
-	}
-	done()
+	l := listing{Result: Result{Kind: inventory.Database, Database: "apk"}}
+	var p apkPackage
 	for line, err := range lines(f.Reader()) {
 		if err != nil {
-			return res, err
+			return l.result(), err
 		}
 		if len(line) == 0 {
-			done()
-			if err := ctx.Err(); err != nil {
-				return res, err
-			}
-			continue
+			err = errors.Join(l.add(p.done()), ctx.Err())
+			p = apkPackage{}
+		} else if len(line) > 1 && line[1] == ':' {
+			err = p.field(&l, line[0], string(line[2:]))
 		}
-		if len(line) < 2 || line[1] != ':' {
-			continue
-		}
-		value := string(line[2:])
-		switch line[0] {
-		case 'P':
-			p.Name = value
-		case 'V':
-			p.Version = value
-		case 'A':
-			p.Arch = value
-		case 'L':
-			if value != "" {
-				p.Licenses = []string{value}
-			}
-		case 'o':
-			p.SourceName = value
-		case 'F':
-			dir = value
-		case 'R':
-			if owned, ok := ownedPath(strings.TrimPrefix(dir+"/"+value, "/")); ok {
-				res.Owned = append(res.Owned, Owned{owned, "apk:" + p.Name})
-			}
+		if err != nil {
+			return l.result(), err
 		}
 	}
-	done()
-	return res, nil
+	return l.result(), l.add(p.done())
+}
+
+// An apkPackage is a paragraph as far as it was read.
+type apkPackage struct {
+	inventory.Package
+	owner string // "apk:" and the name
+	dir   string // of the files that follow
+}
+
+func (p *apkPackage) field(l *listing, name byte, value string) error {
+	switch name {
+	case 'P':
+		p.Name, p.owner = value, "apk:"+value
+	case 'V':
+		p.Version = value
+	case 'A':
+		p.Arch = value
+	case 'L':
+		if value != "" {
+			p.Licenses = []string{value}
+		}
+	case 'o':
+		p.SourceName = value
+	case 'F':
+		p.dir = value
+		if value != "" {
+			p.dir += "/"
+		}
+	case 'R':
+		if p.owner != "" {
+			return l.own(p.owner, p.dir, value)
+		}
+	}
+	return nil
+}
+
+func (p *apkPackage) done() inventory.Package {
+	p.Type, p.SourceVersion = "apk", p.Version
+	if p.SourceName == "" {
+		p.SourceName = p.Name
+	}
+	return p.Package
 }

@@ -4,10 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"path"
 	"strings"
+
+	"strata/internal/inventory"
 )
 
 // distribution returns the analyzers of distributions and their package managers.
@@ -42,15 +45,77 @@ func lines(r io.Reader) iter.Seq2[[]byte, error] {
 			for cut { // the rest of the long line
 				_, err = br.ReadSlice('\n')
 				cut = errors.Is(err, bufio.ErrBufferFull)
-				if err != nil && !cut {
-					last = true
-				}
 			}
-			if last {
+			switch {
+			case last, err == io.EOF:
+				return
+			case err != nil:
+				yield(nil, err)
 				return
 			}
 		}
 	}
+}
+
+// maxListing bounds the bytes that are kept of one database. That of a Debian
+// desktop takes some 10 MiB; a hostile one, which compresses well, may list for
+// gigabytes.
+const maxListing = 128 << 20
+
+// errListing is returned for a database that lists more than maxListing.
+var errListing = fmt.Errorf("the database lists more than %d MiB of names: the rest is not read", maxListing>>20)
+
+// A listing collects what a package manager's database lists, within bounds.
+type listing struct {
+	Result
+	bytes int
+	// odd counts the packages that are left out for their names.
+	odd int
+}
+
+// add adds a package, unless its name or version can't be one.
+func (l *listing) add(p inventory.Package) error {
+	if p.Name == "" || p.Version == "" {
+		return nil
+	}
+	if !clean(&p) {
+		l.odd++
+		return nil
+	}
+	if l.bytes += packageCost(&p); l.bytes > maxListing {
+		return errListing
+	}
+	l.Packages = append(l.Packages, p)
+	return nil
+}
+
+// maxPath is that of Linux (PATH_MAX).
+const maxPath = 4096
+
+// own notes that the owner, as "type:name", owns the path dir+base, when the
+// path could be evidence of another package.
+func (l *listing) own(owner, dir, base string) error {
+	// Checked first: a long directory with many files in it is a bomb.
+	if len(owner)+len(dir)+len(base) > maxPath {
+		return nil
+	}
+	p, ok := ownedPath(dir + base)
+	if !ok {
+		return nil
+	}
+	if l.bytes += ownedCost(p); l.bytes > maxListing {
+		return errListing
+	}
+	l.Owned = append(l.Owned, Owned{p, owner})
+	return nil
+}
+
+// result is what was collected.
+func (l *listing) result() Result {
+	if l.odd > 0 {
+		l.Notes = append(l.Notes, fmt.Sprintf("%d packages have impossible names or versions and are left out", l.odd))
+	}
+	return l.Result
 }
 
 // ownedPath is the path as evidence of a language package would have it, when

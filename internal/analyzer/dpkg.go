@@ -1,7 +1,9 @@
 package analyzer
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"io"
 	"strings"
 
@@ -29,21 +31,17 @@ func (dpkg) Wants(c *Candidate) bool {
 }
 
 func (dpkg) Analyze(ctx context.Context, f *File) (Result, error) {
-	res := Result{}
-	single := f.Path != dpkgStatus
-	if !single {
-		res.Kind, res.Database = inventory.Database, "dpkg"
+	var l listing
+	if f.Path == dpkgStatus {
+		l.Kind, l.Database = inventory.Database, "dpkg"
 	}
-	err := stanzas(ctx, f.Reader(), func(s stanza) {
-		// status.d has no Status: what it lists is there.
-		if s.status == "" && !single || s.status != "" && !strings.HasSuffix(s.status, " installed") {
-			return
+	err := stanzas(ctx, f.Reader(), func(s *stanza) error {
+		if !s.unpacked() {
+			return nil
 		}
-		if s.name != "" && s.version != "" {
-			res.Packages = append(res.Packages, s.pkg("deb"))
-		}
+		return l.add(s.pkg("deb"))
 	})
-	return res, err
+	return l.result(), err
 }
 
 // opkg reads the status file of OpenWrt's and Yocto's package manager, which has
@@ -61,13 +59,14 @@ func (opkg) Wants(c *Candidate) bool {
 }
 
 func (opkg) Analyze(ctx context.Context, f *File) (Result, error) {
-	res := Result{Kind: inventory.Database, Database: "opkg"}
-	err := stanzas(ctx, f.Reader(), func(s stanza) {
-		if strings.HasSuffix(s.status, " installed") && s.name != "" && s.version != "" {
-			res.Packages = append(res.Packages, s.pkg("opkg"))
+	l := listing{Result: Result{Kind: inventory.Database, Database: "opkg"}}
+	err := stanzas(ctx, f.Reader(), func(s *stanza) error {
+		if !s.unpacked() {
+			return nil
 		}
+		return l.add(s.pkg("opkg"))
 	})
-	return res, err
+	return l.result(), err
 }
 
 // A stanza is what matters of one paragraph of a control file.
@@ -75,12 +74,22 @@ type stanza struct {
 	name, version, arch, source, status string
 }
 
-func (s stanza) pkg(typ string) inventory.Package {
+// unpacked tells whether files of the package are in the file system, by the
+// last word of its status (dpkg(1), "Package states"): also those of a package
+// whose configuration failed or is still to come ship with the image. Without a
+// status, as in status.d, what is listed is there.
+func (s *stanza) unpacked() bool {
+	state := s.status[strings.LastIndexByte(s.status, ' ')+1:]
+	return state != "not-installed" && state != "config-files"
+}
+
+func (s *stanza) pkg(typ string) inventory.Package {
 	p := inventory.Package{Type: typ, Name: s.name, Version: s.version, Arch: s.arch}
 	// Source is "name" or "name (version)", and left out when both are the same.
-	name, version, ok := strings.Cut(s.source, " (")
+	name, version, ok := strings.Cut(s.source, "(")
 	if ok {
-		p.SourceVersion = strings.TrimSuffix(version, ")")
+		version, _, _ = strings.Cut(version, ")")
+		p.SourceVersion = strings.TrimSpace(version)
 	}
 	p.SourceName = strings.TrimSpace(name)
 	if p.SourceName == "" {
@@ -92,30 +101,29 @@ func (s stanza) pkg(typ string) inventory.Package {
 	return p
 }
 
-func stanzas(ctx context.Context, r io.Reader, each func(stanza)) error {
+// stanzas reads a control file, and ends with the first error of each.
+func stanzas(ctx context.Context, r io.Reader, each func(*stanza) error) error {
 	var s stanza
 	for line, err := range lines(r) {
 		if err != nil {
 			return err
 		}
 		if len(line) == 0 {
-			each(s)
-			s = stanza{}
-			if err := ctx.Err(); err != nil {
+			if err := errors.Join(each(&s), ctx.Err()); err != nil {
 				return err
 			}
+			s = stanza{}
 			continue
 		}
 		if line[0] == ' ' || line[0] == '\t' {
 			continue // continues a field that is of no interest
 		}
 		if field := s.field(line); field != nil {
-			_, value, _ := strings.Cut(string(line), ":")
-			*field = strings.TrimSpace(value)
+			_, value, _ := bytes.Cut(line, []byte(":"))
+			*field = string(bytes.TrimSpace(value))
 		}
 	}
-	each(s)
-	return nil
+	return each(&s)
 }
 
 // field tells where the value of a line goes; most lines are of no interest, so
@@ -161,14 +169,14 @@ func (dpkgList) Analyze(_ context.Context, f *File) (Result, error) {
 	name := strings.TrimSuffix(f.Base(), ".list")
 	name, _, _ = strings.Cut(name, ":") // foo:amd64.list
 	owner := "deb:" + name
-	var res Result
+	var l listing
 	for line, err := range lines(f.Reader()) {
-		if err != nil {
-			return res, err
+		if err == nil {
+			err = l.own(owner, "", string(line))
 		}
-		if p, ok := ownedPath(string(line)); ok {
-			res.Owned = append(res.Owned, Owned{p, owner})
+		if err != nil {
+			return l.result(), err
 		}
 	}
-	return res, nil
+	return l.result(), nil
 }

@@ -39,11 +39,12 @@ func (pacman) Analyze(_ context.Context, f *File) (Result, error) {
 		case field == "%BASE%":
 			p.SourceName = value
 		case field == "%LICENSE%":
-			p.Licenses = append(p.Licenses, value)
+			if len(p.Licenses) < maxLicenses {
+				p.Licenses = append(p.Licenses, value)
+			}
 		}
 	}
-	if p.Name == "" || p.Version == "" {
-		return Result{}, nil
-	}
-	return Result{Packages: []inventory.Package{p}}, nil
+	var l listing
+	err := l.add(p)
+	return l.result(), err
 }

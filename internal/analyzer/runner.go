@@ -26,7 +26,8 @@ func Default() []Analyzer {
 type Runner struct {
 	// Analyzers to run; each sees every file.
 	Analyzers []Analyzer
-	// Memory holds files that need random access while they are analysed.
+	// Memory holds files that need random access while they are analysed; nil for
+	// one of the default size for each layer.
 	Memory *Memory
 	// Limits bound the work on one layer.
 	Limits image.Limits
@@ -72,7 +73,11 @@ func (r *Runner) Root(ctx context.Context, dir string) (*inventory.Layer, error)
 }
 
 func (r *Runner) start() *layerRun {
-	return &layerRun{analyzers: r.Analyzers, buffer: &buffer{memory: r.Memory}, owners: map[string]string{}}
+	memory := r.Memory
+	if memory == nil {
+		memory = &Memory{}
+	}
+	return &layerRun{analyzers: r.Analyzers, buffer: &buffer{memory: memory}, owners: map[string]string{}}
 }
 
 // A layerRun is one layer on its way through the analyzers.
@@ -87,6 +92,8 @@ type layerRun struct {
 	found  []found
 	links  []inventory.Link
 	owners map[string]string // by path
+	bytes  int               // that found and owners take, about
+	full   bool              // something was left out, since they took too much
 }
 
 // found is what one analyzer found in one file, until the end of the layer tells
@@ -98,6 +105,7 @@ type found struct {
 }
 
 func (run *layerRun) visit(ctx context.Context, e *image.Entry, b *image.Body) error {
+	e.Path, e.Link = validPath(e.Path), validPath(e.Link)
 	ref := run.paths.Len()
 	if !e.Dubious {
 		run.paths.Add(inventory.Path{Path: e.Path, Kind: pathKind(e.Type), Target: linkTarget(e)}, ref)
@@ -141,13 +149,29 @@ func linkTarget(e *image.Entry) string {
 
 // wantedBy is the name of the first analyzer that wants the entry for its name.
 func (run *layerRun) wantedBy(e *image.Entry) string {
-	c := Candidate{Path: e.Path, Size: 1}
-	for _, a := range run.analyzers {
-		if a.Wants(&c) {
-			return a.Name()
-		}
+	if wanted := run.choose(&Candidate{Path: e.Path, Size: 1}); len(wanted) > 0 {
+		return wanted[0].Name()
 	}
 	return ""
+}
+
+// choose gives the analyzers that want the file, until the next call.
+func (run *layerRun) choose(c *Candidate) (wanted []Analyzer) {
+	run.wanted = run.wanted[:0]
+	asked := 0
+	defer func() {
+		wanted = run.wanted
+		if v := recover(); v != nil {
+			run.problem(c.Path, run.analyzers[asked].Name(), fmt.Sprintf("analyzer panicked: %v", v))
+		}
+	}()
+	for i, a := range run.analyzers {
+		asked = i
+		if a.Wants(c) {
+			run.wanted = append(run.wanted, a)
+		}
+	}
+	return nil // set above
 }
 
 func (run *layerRun) file(ctx context.Context, e *image.Entry, b *image.Body, ref int) error {
@@ -156,22 +180,18 @@ func (run *layerRun) file(ctx context.Context, e *image.Entry, b *image.Body, re
 		return fmt.Errorf("%s: %w", e.Path, err)
 	}
 	c := Candidate{Path: e.Path, Size: e.Size, Mode: e.Mode, Head: run.head[:n]}
-	run.wanted = run.wanted[:0]
-	for _, a := range run.analyzers {
-		if a.Wants(&c) {
-			run.wanted = append(run.wanted, a)
-		}
-	}
-	if len(run.wanted) == 0 {
+	wanted := run.choose(&c)
+	if len(wanted) == 0 {
 		return nil
 	}
+	defer run.buffer.release()
 	f := File{Candidate: c, spoolDir: run.buffer.memory.tempDir()}
 	if b.At != nil {
 		f.content = b.At
 	} else if err := run.buffer.fill(&f, b.Reader); err != nil {
 		return fmt.Errorf("%s: %w", e.Path, err)
 	}
-	for _, a := range run.wanted {
+	for _, a := range wanted {
 		run.analyze(ctx, a, &f, ref)
 	}
 	if err := f.Close(); err != nil {
@@ -188,6 +208,9 @@ func (run *layerRun) analyze(ctx context.Context, a Analyzer, f *File, ref int) 
 	for _, n := range res.Notes {
 		run.problem(f.Path, a.Name(), n)
 	}
+	if !run.bound(&res, f.Path, a.Name()) {
+		return
+	}
 	for _, o := range res.Owned {
 		run.owners[o.Path] = o.Owner
 	}
@@ -198,6 +221,42 @@ func (run *layerRun) analyze(ctx context.Context, a Analyzer, f *File, ref int) 
 		file:   inventory.File{Path: f.Path, Analyzer: a.Name(), Kind: res.Kind, Database: res.Database, Packages: res.Packages},
 		distro: res.Distro, ref: ref,
 	})
+}
+
+// maxLayerResult bounds the memory, in bytes, that is kept of one layer.
+const maxLayerResult = 256 << 20
+
+// bound makes what was found in a file fit to be kept, and is false when there
+// is no more room for it.
+func (run *layerRun) bound(res *Result, path, analyzer string) bool {
+	kept := res.Packages[:0]
+	for _, p := range res.Packages {
+		if clean(&p) {
+			kept = append(kept, p)
+		}
+	}
+	odd := len(res.Packages) - len(kept)
+	res.Packages = kept
+	if odd > 0 {
+		run.problem(path, analyzer, fmt.Sprintf("%d packages have impossible names or versions and are left out", odd))
+	}
+	cost := 0
+	for i := range res.Packages {
+		cost += packageCost(&res.Packages[i])
+	}
+	for _, o := range res.Owned {
+		cost += ownedCost(o.Path)
+	}
+	if run.bytes+cost <= maxLayerResult {
+		run.bytes += cost
+		return true
+	}
+	if !run.full {
+		run.full = true
+		run.layer.Problems = append(run.layer.Problems, inventory.Problem{Path: path, Layer: -1, Analyzer: analyzer, Incomplete: true,
+			Message: fmt.Sprintf("the layer has more packages than the %d MiB that are kept of one: the rest is left out", maxLayerResult>>20)})
+	}
+	return false
 }
 
 // silent tells that nothing was found which later layers could take away. An
@@ -266,7 +325,24 @@ func (run *layerRun) finish() *inventory.Layer {
 		}
 	}
 	slices.SortStableFunc(l.Files, func(a, b inventory.File) int { return inventory.ComparePaths(a.Path, b.Path) })
+	l.Files = oneOfEach(l.Files)
 	return l
+}
+
+// oneOfEach joins what several analyzers found in one file, since a path of a
+// layer has one File. Files are sorted.
+func oneOfEach(files []inventory.File) []inventory.File {
+	out := files[:0]
+	for _, f := range files {
+		if n := len(out); n > 0 && out[n-1].Path == f.Path {
+			last := &out[n-1]
+			last.Packages = append(last.Packages, f.Packages...)
+			last.Analyzer += ", " + f.Analyzer
+			continue
+		}
+		out = append(out, f)
+	}
+	return out
 }
 
 // owner looks a path up under the names that package databases may have for it:

@@ -25,15 +25,21 @@ const defaultMemory = 128 << 20
 
 // take reserves n bytes, if they are to be had.
 func (m *Memory) take(n int64) bool {
-	limit := m.Limit
-	if limit == 0 {
-		limit = defaultMemory
-	}
-	if m.used.Add(n) <= limit {
+	if m.used.Add(n) <= m.limit() {
 		return true
 	}
 	m.used.Add(-n)
 	return false
+}
+
+// short tells that more than half is taken.
+func (m *Memory) short() bool { return m.used.Load() > m.limit()/2 }
+
+func (m *Memory) limit() int64 {
+	if m.Limit == 0 {
+		return defaultMemory
+	}
+	return m.Limit
 }
 
 func (m *Memory) give(n int64) { m.used.Add(-n) }
@@ -51,9 +57,8 @@ type buffer struct {
 }
 
 // fill reads the rest of a file, whose head has been read, so that it can be
-// read in any order and again.
+// read in any order and again, until release.
 func (b *buffer) fill(f *File, rest io.Reader) error {
-	b.release()
 	if f.Size > smallFile && f.Size > b.taken {
 		if !b.memory.take(f.Size - b.taken) {
 			return b.spill(f, rest)
@@ -93,17 +98,22 @@ func (b *buffer) spill(f *File, rest io.Reader) error {
 	return nil
 }
 
-// release lets go of the last file, and of a large buffer that is not worth
-// keeping when the memory is short for others.
+// release lets go of the last file, and of a large buffer when the memory is
+// short for the other layers.
 func (b *buffer) release() {
 	if b.temp != nil {
 		_ = b.temp.Close()
 		b.temp = nil
 	}
+	if b.taken > 0 && b.memory.short() {
+		b.close()
+	}
 }
 
 func (b *buffer) close() {
-	b.release()
+	if b.temp != nil {
+		_ = b.temp.Close()
+	}
 	b.memory.give(b.taken)
-	b.b, b.taken = nil, 0
+	b.b, b.temp, b.taken = nil, nil, 0
 }

@@ -53,10 +53,10 @@ type mirrorFlags struct {
 }
 
 func (f *mirrorFlags) register(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.mirror, "mirror", advisory.DefaultMirror, "`URL or folder` with the layout of OSV's bulk export")
-	cmd.Flags().StringSliceVar(&f.ecosystems, "ecosystem", nil, "`name` such as npm or Debian, several by commas or flags, or all (default those the database has, else all that images hold)")
-	cmd.Flags().StringVar(&f.kev, "kev", "", "`URL or file` of CISA's list of exploited vulnerabilities, or none (default CISA's own with the default mirror)")
-	cmd.Flags().StringVar(&f.epss, "epss", "", "`URL or file` of FIRST's EPSS scores (.csv or .csv.gz), or none (default FIRST's own with the default mirror)")
+	cmd.Flags().StringVar(&f.mirror, "mirror", advisory.DefaultMirror, "`URL` or folder with the layout of OSV's bulk export")
+	cmd.Flags().StringSliceVar(&f.ecosystems, "ecosystem", nil, "`NAME` such as npm or Debian, several by commas or flags, or all for all that the mirror has (default those the database has, else all that images hold)")
+	cmd.Flags().StringVar(&f.kev, "kev", "", "`URL` or file of CISA's list of exploited vulnerabilities, or none (default CISA's own with the default mirror)")
+	cmd.Flags().StringVar(&f.epss, "epss", "", "`URL` or file of FIRST's EPSS scores (.csv or .csv.gz), or none (default FIRST's own with the default mirror)")
 }
 
 // updateAdvisories brings the database up to date. What could not be updated is
@@ -66,7 +66,12 @@ func (a *app) updateAdvisories(ctx context.Context, f mirrorFlags, progress func
 	if err != nil {
 		return store.UpdateSummary{}, err
 	}
-	lists := advisory.MirrorOptions{Log: a.log, TempDir: os.TempDir()}
+	// Archives are large: they go where the database goes, not to a small /tmp.
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return store.UpdateSummary{}, err
+	}
+	lists := advisory.MirrorOptions{Log: a.log, TempDir: dir}
 	mirror, err := advisory.OpenMirror(f.mirror, lists)
 	if err != nil {
 		return store.UpdateSummary{}, err
@@ -308,7 +313,7 @@ func newDBExportCommand(a *app) *cobra.Command {
 		Use:     "export FILE",
 		Short:   "Write the advisory database to one file, for a machine without network",
 		Example: "  strata db export advisories.strata\n  strata db export - | ssh host strata db import -",
-		Args:    cobra.ExactArgs(1),
+		Args:    oneArgument("file, or - for standard output,"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			db, err := a.openAdvisories()
 			if err != nil {
@@ -324,8 +329,15 @@ func newDBExportCommand(a *app) *cobra.Command {
 }
 
 // exportFile writes beside the file and renames, so that what is there under the
-// name is always whole.
+// name is always whole. What is no file, such as a device, is not replaced.
 func exportFile(ctx context.Context, db *store.Advisories, path string) error {
+	if there, err := os.Stat(path); err == nil && !there.Mode().IsRegular() {
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		return errors.Join(db.Export(ctx, f), f.Close())
+	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return err
@@ -347,7 +359,7 @@ func newDBImportCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "import FILE",
 		Short: "Replace the advisory database by an exported one",
-		Args:  cobra.ExactArgs(1),
+		Args:  oneArgument("file, or - for standard input,"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path, err := a.advisoriesPath()
 			if err != nil {

@@ -77,7 +77,7 @@ func OpenMirror(location string, o MirrorOptions) (*Mirror, error) {
 		if err != nil || u.Host == "" {
 			return nil, fmt.Errorf("mirror %q: not a URL: want https://host/path or a directory", location)
 		}
-		m.location = u.Redacted()
+		m.location = Redact(location)
 		m.files = newWeb(strings.TrimSuffix(location, "/")+"/", o)
 		return m, nil
 	}
@@ -232,9 +232,18 @@ func OpenList(ctx context.Context, location string, o MirrorOptions) (io.ReadClo
 	w.raw = true
 	r, _, err := w.open(ctx, location[i:])
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", location, err)
+		return nil, fmt.Errorf("%s: %w", Redact(location), err)
 	}
 	return r, nil
+}
+
+// Redact is a URL or path as it may be shown and stored: without a password.
+func Redact(location string) string {
+	u, err := url.Parse(location)
+	if err != nil || u.User == nil {
+		return location
+	}
+	return u.Redacted()
 }
 
 // folder is a mirror in a file system. Copies made with a browser or wget have

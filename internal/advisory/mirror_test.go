@@ -328,3 +328,21 @@ func TestStarterMirror(t *testing.T) {
 		t.Errorf("%d records, want 25 at least", records)
 	}
 }
+
+// Passwords in URLs are neither shown nor stored.
+func TestRedact(t *testing.T) {
+	m, err := OpenMirror("https://user:secret@e.org/osv", MirrorOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for in, got := range map[string]string{
+		"the mirror": m.Location(), "a list": Redact("https://user:secret@e.org/kev.json"),
+	} {
+		if strings.Contains(got, "secret") || !strings.Contains(got, "e.org") {
+			t.Errorf("%s: %q", in, got)
+		}
+	}
+	if got := Redact("/srv/a:b@c.json"); got != "/srv/a:b@c.json" {
+		t.Errorf("path: %q", got)
+	}
+}

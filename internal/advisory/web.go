@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -74,15 +75,16 @@ func (w *web) open(ctx context.Context, name string) (io.ReadCloser, int64, erro
 
 // A transfer is one file on its way; it reconnects where it broke off.
 type transfer struct {
-	web     *web
-	ctx     context.Context
-	cancel  context.CancelCauseFunc
-	url     string
-	etag    string
-	body    io.ReadCloser
-	size    int64
-	offset  int64
-	retries int
+	web    *web
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	url    string
+	// validator tells whether the file is still the same (RFC 9110, If-Range).
+	validator string
+	body      io.ReadCloser
+	size      int64
+	offset    int64
+	retries   int
 }
 
 // connect requests the file from t.offset on, with retries.
@@ -107,7 +109,7 @@ func (t *transfer) pause(server time.Duration, cause error) error {
 	wait += time.Duration(rand.Int64N(int64(wait)/4 + 1))
 	wait = min(max(wait, server), maxRetryWait)
 	t.retries++
-	t.web.log.Warn("retrying", "url", t.url, "attempt", t.retries+1, "wait", wait.Round(time.Millisecond), "error", cause)
+	t.web.log.Warn("retrying", "url", Redact(t.url), "attempt", t.retries+1, "wait", wait.Round(time.Millisecond), "error", cause)
 	select {
 	case <-t.ctx.Done():
 		return context.Cause(t.ctx)
@@ -123,11 +125,14 @@ func (t *transfer) request() (wait time.Duration, err error) {
 		return -1, err
 	}
 	req.Header.Set("User-Agent", "strata")
+	// Offsets are those of the file, not of what a proxy makes of it.
+	req.Header.Set("Accept-Encoding", "identity")
 	if t.offset > 0 {
-		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", t.offset))
-		if t.etag != "" {
-			req.Header.Set("If-Range", t.etag)
+		if t.validator == "" {
+			return -1, errors.New("the transfer broke off, and the server can't continue one: try again")
 		}
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", t.offset))
+		req.Header.Set("If-Range", t.validator)
 	}
 	resp, err := t.web.client.Do(req)
 	if err != nil {
@@ -135,9 +140,9 @@ func (t *transfer) request() (wait time.Duration, err error) {
 	}
 	switch {
 	case resp.StatusCode == http.StatusOK && t.offset == 0:
-		t.size, t.etag = resp.ContentLength, resp.Header.Get("ETag")
-	case resp.StatusCode == http.StatusPartialContent && t.offset > 0:
-	case resp.StatusCode == http.StatusOK:
+		t.size, t.validator = resp.ContentLength, validatorOf(resp)
+	case resp.StatusCode == http.StatusPartialContent && strings.HasPrefix(resp.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", t.offset)):
+	case resp.StatusCode == http.StatusOK, resp.StatusCode == http.StatusPartialContent:
 		_ = resp.Body.Close()
 		return -1, errors.New("the file changed during the transfer, or the server can't continue one: try again")
 	default:
@@ -146,6 +151,14 @@ func (t *transfer) request() (wait time.Duration, err error) {
 	}
 	t.body = resp.Body
 	return 0, nil
+}
+
+// validatorOf is the answer's strong entity tag, or its date.
+func validatorOf(resp *http.Response) string {
+	if tag := resp.Header.Get("ETag"); tag != "" && !strings.HasPrefix(tag, "W/") {
+		return tag
+	}
+	return resp.Header.Get("Last-Modified")
 }
 
 func statusError(resp *http.Response) (time.Duration, error) {

@@ -13,8 +13,6 @@ import (
 	"strings"
 	"time"
 
-	_ "modernc.org/sqlite" // the driver "sqlite"
-
 	"strata/internal/advisory"
 )
 
@@ -65,15 +63,14 @@ func sqliteURI(path string, params ...string) string {
 }
 
 func (a *Advisories) checkSchema(ctx context.Context) error {
-	var version int
-	err := a.db.QueryRowContext(ctx, `SELECT COALESCE(MAX(version_id), 0) FROM goose_db_version`).Scan(&version)
+	version, err := schemaVersion(ctx, a.db)
 	switch {
-	case err != nil:
-		return fmt.Errorf("not an advisory database, or damaged (%w): remove it and run `strata db update`", err)
+	case err != nil || version == 0:
+		return errors.Join(errors.New("not an advisory database, or damaged: run `strata db update`, which makes it anew"), err)
 	case version < advisorySchema:
 		return fmt.Errorf("made by an older strata (schema %d, want %d): run `strata db update`", version, advisorySchema)
 	case version > advisorySchema:
-		return fmt.Errorf("made by a newer strata (schema %d, want %d): use that one, or remove the file and run `strata db update`", version, advisorySchema)
+		return fmt.Errorf("%w (schema %d, want %d): use that one, or remove the file and run `strata db update`", errNewer, version, advisorySchema)
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pressly/goose/v3"
+	"modernc.org/sqlite"
 )
 
 //go:embed migrations/advisories/*.sql
@@ -124,7 +125,17 @@ func (d *draft) open(ctx context.Context) error {
 	return migrate(ctx, db)
 }
 
+// migrate brings the tables to the form we know, in an empty file too.
 func migrate(ctx context.Context, db *sql.DB) error {
+	version, err := schemaVersion(ctx, db)
+	switch {
+	case err != nil:
+		return err
+	case version == advisorySchema:
+		return nil
+	case version > advisorySchema:
+		return fmt.Errorf("%w (schema %d, want %d): use that one, or remove the file", errNewer, version, advisorySchema)
+	}
 	sub, err := fs.Sub(migrations, "migrations/advisories")
 	if err != nil {
 		return err
@@ -135,6 +146,28 @@ func migrate(ctx context.Context, db *sql.DB) error {
 	}
 	_, err = p.Up(ctx)
 	return err
+}
+
+// schemaVersion is 0 for a database without tables of ours.
+func schemaVersion(ctx context.Context, db *sql.DB) (int, error) {
+	tables, err := queryStrings(ctx, db, `SELECT name FROM sqlite_master WHERE name = 'goose_db_version'`)
+	if err != nil || len(tables) == 0 {
+		return 0, err
+	}
+	var version int
+	err = db.QueryRowContext(ctx, `SELECT COALESCE(MAX(version_id), 0) FROM goose_db_version`).Scan(&version)
+	return version, err
+}
+
+// errNewer is when a database has tables we don't know.
+var errNewer = errors.New("made by a newer strata")
+
+// damaged tells that an error means that the file is no SQLite database, or no
+// whole one.
+func damaged(err error) bool {
+	const corrupt, notADatabase = 11, 26 // https://www.sqlite.org/rescode.html
+	e, ok := errors.AsType[*sqlite.Error](err)
+	return ok && (e.Code()&0xff == corrupt || e.Code()&0xff == notADatabase)
 }
 
 // publish puts the draft in the place of what readers open next; after it has
@@ -203,7 +236,7 @@ func lockFile(ctx context.Context, path string, log *slog.Logger) (*os.File, err
 			return f, nil
 		}
 		if !told {
-			log.Info("another update is at work, waiting for it", "lock", path)
+			log.Warn("another update is at work, waiting for it", "lock", path)
 		}
 		select {
 		case <-ctx.Done():

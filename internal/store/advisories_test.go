@@ -634,3 +634,45 @@ func FuzzPackHeader(f *testing.F) {
 		checkNothingBeside(t, path)
 	})
 }
+
+// A database that is damaged is made anew; one of a newer strata is left alone.
+func TestUpdateOfOddFiles(t *testing.T) {
+	dir := t.TempDir()
+	first.write(t, dir)
+	whole := filepath.Join(t.TempDir(), "whole.db")
+	mustUpdate(t, whole, openMirror(t, dir), UpdateOptions{})
+	want := dump(t, whole)
+	b, err := os.ReadFile(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	holes := slices.Clone(b)
+	for i := 4096; i < len(holes); i++ {
+		holes[i] = 0xaa
+	}
+	for name, content := range map[string][]byte{"no database": []byte(strings.Repeat("nothing ", 1000)), "holes": holes, "empty": nil} {
+		path := filepath.Join(t.TempDir(), "a.db")
+		writeFile(t, path, content)
+		mustUpdate(t, path, openMirror(t, dir), UpdateOptions{})
+		if diff := cmp.Diff(want, dump(t, path)); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+
+	d, err := openDraft(t.Context(), whole, true, discardLog)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.db.Exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, 1)`); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.publish(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := UpdateAdvisories(t.Context(), whole, openMirror(t, dir), UpdateOptions{}); !errors.Is(err, errNewer) {
+		t.Errorf("update of a newer database: error %v, want errNewer", err)
+	}
+	if _, err := OpenAdvisories(whole); !errors.Is(err, errNewer) {
+		t.Errorf("opening a newer database: error %v, want errNewer", err)
+	}
+}

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"testing"
 
-	"strata/internal/advisory"
 	"strata/internal/inventory"
 	"strata/internal/match"
 )
@@ -128,4 +127,3 @@ func BenchmarkFind(b *testing.B) {
 }
 
 var _ match.Advisories = (*Advisories)(nil)
-var _ = advisory.Key{}

@@ -107,15 +107,19 @@ func UpdateAdvisories(ctx context.Context, path string, mirror *advisory.Mirror,
 	if o.Progress == nil {
 		o.Progress = func(Progress) {}
 	}
-	summary, err := updateAdvisories(ctx, path, mirror, o)
+	summary, err := updateAdvisories(ctx, path, mirror, true, o)
+	if damaged(err) {
+		o.Log.Warn("the advisory database is damaged, making it anew", "path", path, "error", err)
+		summary, err = updateAdvisories(ctx, path, mirror, false, o)
+	}
 	if err != nil {
 		return summary, fmt.Errorf("update of advisory database %s: %w", path, err)
 	}
 	return summary, nil
 }
 
-func updateAdvisories(ctx context.Context, path string, mirror *advisory.Mirror, o UpdateOptions) (UpdateSummary, error) {
-	d, err := openDraft(ctx, path, true, o.Log)
+func updateAdvisories(ctx context.Context, path string, mirror *advisory.Mirror, keep bool, o UpdateOptions) (UpdateSummary, error) {
+	d, err := openDraft(ctx, path, keep, o.Log)
 	if err != nil {
 		return UpdateSummary{}, err
 	}

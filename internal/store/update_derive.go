@@ -46,14 +46,14 @@ func (u *update) updateLists(ctx context.Context) {
 		if l.location == "" {
 			continue
 		}
-		up := ListUpdate{Name: l.name, Location: l.location}
+		up := ListUpdate{Name: l.name, Location: advisory.Redact(l.location)}
 		up.Err = inTx(ctx, u.db, func(tx *sql.Tx) (err error) {
 			if up.Entries, err = l.take(ctx, tx, l.location); err != nil {
 				return err
 			}
 			_, err = tx.ExecContext(ctx, `INSERT INTO advisory_lists (name, location, synced_at, entries) VALUES ($1, $2, $3, $4)
 				ON CONFLICT (name) DO UPDATE SET location = excluded.location, synced_at = excluded.synced_at, entries = excluded.entries`,
-				l.name, l.location, formatTime(u.now), up.Entries)
+				l.name, up.Location, formatTime(u.now), up.Entries)
 			return err
 		})
 		u.summary.Lists = append(u.summary.Lists, up)
@@ -68,7 +68,7 @@ func (u *update) takeKEV(ctx context.Context, tx *sql.Tx, location string) (int,
 	defer r.Close()
 	list, err := advisory.ParseKEV(r)
 	if err != nil {
-		return 0, fmt.Errorf("%s: %w", location, err)
+		return 0, fmt.Errorf("%s: %w", advisory.Redact(location), err)
 	}
 	if _, err := tx.ExecContext(ctx, `DELETE FROM kev`); err != nil {
 		return 0, err
@@ -116,7 +116,7 @@ func (u *update) takeEPSS(ctx context.Context, tx *sql.Tx, location string) (int
 		return b.add(ctx, e.CVE, e.Score, e.Percentile)
 	})
 	if err != nil {
-		return 0, fmt.Errorf("%s: %w", location, err)
+		return 0, fmt.Errorf("%s: %w", advisory.Redact(location), err)
 	}
 	return len(seen), b.flush(ctx)
 }

@@ -26,11 +26,11 @@ type advisoryOptions struct {
 }
 
 func (o *advisoryOptions) flags(f *pflag.FlagSet) {
-	f.DurationVar(&o.maxAge, "db-max-age", 24*time.Hour, "update advisories that are older than this `DURATION`")
-	f.BoolVar(&o.offline, "offline", false, "use the advisories there are, whatever their age")
-	f.StringVar(&o.mirror.mirror, "mirror", advisory.DefaultMirror, "`URL or folder` to update advisories from, with the layout of OSV's bulk export")
-	f.StringVar(&o.mirror.kev, "kev", "", "`URL or file` of CISA's list of exploited vulnerabilities, or none (default CISA's own with the default mirror)")
-	f.StringVar(&o.mirror.epss, "epss", "", "`URL or file` of FIRST's EPSS scores, or none (default FIRST's own with the default mirror)")
+	f.DurationVar(&o.maxAge, "db-max-age", 24*time.Hour, "update advisories that are older than this `DURATION`; 0s always does")
+	f.BoolVar(&o.offline, "offline", false, "use the advisories there are, whatever their age; images still come from where they are")
+	f.StringVar(&o.mirror.mirror, "mirror", advisory.DefaultMirror, "`URL` or folder to update advisories from, with the layout of OSV's bulk export")
+	f.StringVar(&o.mirror.kev, "kev", "", "`URL` or file of CISA's list of exploited vulnerabilities, or none (default CISA's own with the default mirror)")
+	f.StringVar(&o.mirror.epss, "epss", "", "`URL` or file of FIRST's EPSS scores, or none (default FIRST's own with the default mirror)")
 }
 
 // An origin says what the advisories of a scan are.
@@ -78,16 +78,24 @@ func (a *app) openAdvisoriesFor(ctx context.Context, o *advisoryOptions, ecosyst
 		}
 	}
 	if status == nil {
-		if _, err := store.UpdateAdvisories(ctx, path, advisory.StarterMirror(), store.UpdateOptions{Now: a.now, Log: a.log}); err != nil {
-			return nil, origin{}, err
-		}
-		if status, err = a.advisoryStatus(ctx); err != nil {
+		if status, err = a.starter(ctx, path); err != nil {
 			return nil, origin{}, err
 		}
 	}
 	from.advisories = a.describe(status, ecosystems)
 	db, err := store.OpenAdvisories(path)
 	return db, from, err
+}
+
+// starter makes a database of the starter set, unless another process has made
+// one meanwhile.
+func (a *app) starter(ctx context.Context, path string) (*store.AdvisoryStatus, error) {
+	_, failed := store.UpdateAdvisories(ctx, path, advisory.StarterMirror(), store.UpdateOptions{Now: a.now, Log: a.log})
+	status, err := a.advisoryStatus(ctx)
+	if err == nil && status == nil {
+		err = failed
+	}
+	return status, err
 }
 
 // advisoryStatus is nil when there is no database yet.

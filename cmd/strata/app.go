@@ -24,7 +24,7 @@ type app struct {
 // newApp is that of the process.
 func newApp() *app {
 	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: newConsole(os.Stderr), env: os.Getenv, now: time.Now}
-	a.logAt(slog.LevelWarn)
+	a.logAt(slog.LevelInfo)
 	return a
 }
 
@@ -67,7 +67,8 @@ const exitHelp = `Exit codes:
   0  passed
   1  error
   2  policy violated (--exit-code N replaces the 2)
-  3  incomplete: a layer or the advisories could not be had (--allow-incomplete accepts it)`
+  3  incomplete: a layer or the advisories could not be had
+     (--allow-incomplete accepts it)`
 
 // An exitCode ends the process with a code for which all there is to say has
 // been said.

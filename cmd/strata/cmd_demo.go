@@ -40,7 +40,7 @@ const (
 func newDemoCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo",
-		Short: "Build a small fleet of images, scan it, and show what Strata tells of it",
+		Short: "Make a small fleet of images, scan it, and show what it holds",
 		Long: `Build a small fleet of images in a registry within this process, scan it with the
 starter set of advisories, and show the layers and findings of one image and
 where else one of its vulnerabilities is. It uses no network and leaves nothing.`,

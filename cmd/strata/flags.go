@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -29,16 +30,16 @@ type sourceOptions struct {
 
 func (o *sourceOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.platform, "platform", "", "image of an index to scan: `OS/ARCH[/VARIANT]` (default linux and this machine's)")
-	f.BoolVar(&o.allPlatforms, "all-platforms", false, "scan every image of an index")
+	f.BoolVar(&o.allPlatforms, "all-platforms", false, "scan every image of an index: a report each, one after the other")
 	f.StringVar(&o.username, "username", "", "`NAME` at the registry (default from the credentials of Docker's configuration)")
 	f.StringVar(&o.password, "password", "", "`PASSWORD` at the registry; better given as STRATA_PASSWORD")
 	f.StringVar(&o.token, "token", "", "bearer `TOKEN` of the registry; better given as STRATA_TOKEN")
 	f.StringVar(&o.caFile, "ca-file", "", "`FILE` of certificates to trust besides the system's (PEM)")
 	f.BoolVar(&o.insecure, "insecure", false, "allow http and certificates that can't be verified")
-	f.StringArrayVar(&o.mirrors, "registry-mirror", nil, "try `ADDRESS` for a registry first, as in docker.io=https://mirror.example; may be given several times")
-	f.IntVar(&o.retries, "retries", 4, "`N` times to try a failed request again")
+	f.StringArrayVar(&o.mirrors, "registry-mirror", nil, "`REGISTRY=ADDRESS` to try first, such as docker.io=https://mirror.example; may be given several times")
+	f.IntVar(&o.retries, "retries", 4, "try a failed request again `N` times")
 	f.StringVar(&o.dockerHost, "docker-host", "", "`ADDRESS` of the Docker daemon (default DOCKER_HOST, or its socket)")
-	f.StringVar(&o.containerd, "containerd-socket", "", "`PATH` of containerd's socket")
+	f.StringVar(&o.containerd, "containerd-socket", "", "`PATH` of containerd's socket (default /run/containerd/containerd.sock)")
 	f.StringVar(&o.namespace, "containerd-namespace", "", "`NAME` of containerd's namespace (default default, k8s.io and moby)")
 }
 
@@ -47,6 +48,9 @@ func (o *sourceOptions) open(a *app) (source.Options, error) {
 		AllPlatforms: o.allPlatforms, Insecure: o.insecure, CAFile: o.caFile,
 		Username: o.username, Password: o.password, Token: o.token, Retries: o.retries,
 		DockerHost: o.dockerHost, ContainerdSocket: o.containerd, ContainerdNamespace: o.namespace, Env: a.env, Log: a.log,
+	}
+	if o.retries < 0 {
+		return out, fmt.Errorf("--retries %d: want 0 or more", o.retries)
 	}
 	if o.retries == 0 {
 		out.Retries = -1 // its zero means the default
@@ -99,7 +103,7 @@ func (b *byteSize) Set(s string) error {
 		*b = byteSize(n * u.size)
 		return nil
 	}
-	return fmt.Errorf("%q: want a size such as 512MiB or 2GiB", s)
+	return errors.New("want a size such as 512MiB or 2GiB")
 }
 
 // String implements pflag.Value.

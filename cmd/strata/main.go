@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -41,12 +42,23 @@ func run(ctx context.Context, a *app, args []string) int {
 		return exitPass
 	case errors.As(err, &code):
 		return int(code)
-	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+	case ctx.Err() != nil: // whatever it broke off, and whatever that said of it
 		fmt.Fprintln(a.stderr, "strata: interrupted")
 		return exitError
 	}
-	fmt.Fprintf(a.stderr, "strata: %s\n", report.Safe(err.Error()))
+	fmt.Fprintf(a.stderr, "strata: %s\n", message(err))
 	return exitError
+}
+
+// message is an error in lines fit for a terminal: errors may quote images.
+func message(err error) string {
+	var lines []string
+	for line := range strings.Lines(err.Error()) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, report.Safe(line))
+		}
+	}
+	return strings.Join(lines, "\n  ")
 }
 
 func newRootCommand(a *app) *cobra.Command {
@@ -60,8 +72,9 @@ in them, with the layer and the instruction that brought them.
 ` + exitHelp + `
 
 Every flag can also be set by an environment variable STRATA_FLAG_NAME, or in
-strata.yaml (in the working directory, or in the user's configuration folder)
-by its name. A flag beats the environment, which beats the file.`,
+strata.yaml (in the working directory, or else in ~/.config/strata) by its name:
+--fail-on high is STRATA_FAIL_ON=high, or the line "fail-on: high". A flag beats
+the environment, which beats the file.`,
 		Version:       version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -69,13 +82,15 @@ by its name. A flag beats the environment, which beats the file.`,
 			return a.applySettings(cmd)
 		},
 	}
-	root.PersistentFlags().String("config", "", "configuration `file` (default strata.yaml, where there is one)")
+	root.PersistentFlags().String("config", "", "settings `FILE` (default strata.yaml, where there is one)")
 	root.PersistentFlags().BoolP("verbose", "v", false, "tell more on standard error")
 	root.PersistentFlags().BoolP("quiet", "q", false, "tell nothing but results and errors")
-	root.PersistentFlags().String("cache-dir", "", "`folder` of the layers known and the advisories (default STRATA_CACHE_DIR, or strata in the user's cache folder)")
+	root.PersistentFlags().String("cache-dir", "", "`FOLDER` of the advisories and of what is known of layers (default strata in the user's cache folder)")
 	root.SetVersionTemplate("strata {{.Version}}\n")
 	root.AddCommand(newScanCommand(a), newDBCommand(a), newDemoCommand(a))
 	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetUsageFunc(usage)
+	root.SetFlagErrorFunc(wrongFlag)
 	return root
 }
 

@@ -60,15 +60,22 @@ func envName(flag string) string {
 	return "STRATA_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
+// isSetting tells flags that are settings from those that are questions:
+// STRATA_VERSION, say, is what an installer's script may well have set.
+func isSetting(f *pflag.Flag) bool { return f.Name != "help" && f.Name != "version" }
+
 func (a *app) applyEnvironment(cmd *cobra.Command, given map[string]bool) (err error) {
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if given[f.Name] || err != nil || !isSetting(f) {
+			return
+		}
 		value := a.env(envName(f.Name))
-		if given[f.Name] || value == "" || err != nil {
+		if value == "" {
 			return
 		}
 		given[f.Name] = true
 		if e := f.Value.Set(value); e != nil {
-			err = fmt.Errorf("%s=%s: %w", envName(f.Name), value, e)
+			err = fmt.Errorf("%s=%s: %w", envName(f.Name), value, wrongValue(f, e))
 		}
 	})
 	return err
@@ -91,11 +98,16 @@ func (a *app) applyFile(cmd *cobra.Command, given map[string]bool) error {
 		return fmt.Errorf("%s:%d: want settings as `name: value`, one a line", path, settings.Line)
 	}
 	known := allFlags(cmd.Root())
+	lines := map[string]int{}
 	for i := 0; i+1 < len(settings.Content); i += 2 {
 		key, value := settings.Content[i], settings.Content[i+1]
 		if !known[key.Value] {
 			return fmt.Errorf("%s:%d: no setting is called %q; they have the names of the flags, see `strata scan --help`", path, key.Line, key.Value)
 		}
+		if lines[key.Value] > 0 {
+			return fmt.Errorf("%s:%d: %s is set in line %d already", path, key.Line, key.Value, lines[key.Value])
+		}
+		lines[key.Value] = key.Line
 		f := cmd.Flags().Lookup(key.Value)
 		if f == nil || given[f.Name] {
 			continue // of another command, or overruled
@@ -110,14 +122,17 @@ func (a *app) applyFile(cmd *cobra.Command, given map[string]bool) error {
 func setFrom(f *pflag.Flag, value *yaml.Node) error {
 	switch value.Kind {
 	case yaml.ScalarNode:
-		return f.Value.Set(value.Value)
+		if err := f.Value.Set(value.Value); err != nil {
+			return fmt.Errorf("%q: %w", value.Value, wrongValue(f, err))
+		}
+		return nil
 	case yaml.SequenceNode:
 		for _, v := range value.Content {
 			if v.Kind != yaml.ScalarNode {
 				return errors.New("want a list of plain values")
 			}
 			if err := f.Value.Set(v.Value); err != nil {
-				return err
+				return fmt.Errorf("%q: %w", v.Value, wrongValue(f, err))
 			}
 		}
 		return nil
@@ -128,7 +143,7 @@ func setFrom(f *pflag.Flag, value *yaml.Node) error {
 // allFlags are the names of all commands' flags.
 func allFlags(root *cobra.Command) map[string]bool {
 	names := map[string]bool{}
-	note := func(f *pflag.Flag) { names[f.Name] = true }
+	note := func(f *pflag.Flag) { names[f.Name] = isSetting(f) && f.Name != "config" }
 	root.PersistentFlags().VisitAll(note)
 	for _, c := range root.Commands() {
 		c.Flags().VisitAll(note)

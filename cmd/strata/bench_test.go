@@ -169,6 +169,7 @@ func cpuTime(b *testing.B) time.Duration {
 }
 
 func BenchmarkFloor(b *testing.B) {
+	tuneMemory(512 << 20)
 	eachImage(b, func(b *testing.B, ref string) {
 		img, done := openImage(b, ref)
 		defer done()
@@ -266,6 +267,7 @@ func benchAdvisories(b *testing.B) string {
 }
 
 func BenchmarkCold(b *testing.B) {
+	tuneMemory(512 << 20)
 	dir := benchAdvisories(b)
 	eachImage(b, func(b *testing.B, ref string) {
 		if err := os.RemoveAll(filepath.Join(dir, "layers.db")); err != nil {

@@ -111,16 +111,29 @@ func (x *executable) section(name string) (section, bool) {
 	return section{}, false
 }
 
-// openExecutable reads the headers of f, and nothing else.
+// openExecutable gives the outline of f, which is read once however many
+// analyzers ask for it.
 func openExecutable(f *File) (*executable, error) {
+	if f.outline == nil && f.outlineErr == nil {
+		f.outline, f.outlineErr = readExecutable(f)
+	}
+	return f.outline, f.outlineErr
+}
+
+// readExecutable reads the headers of f, and nothing else.
+func readExecutable(f *File) (*executable, error) {
 	head := make([]byte, min(f.Size, headSize))
 	if _, err := io.ReadFull(f.Reader(), head); err != nil {
 		return nil, err
 	}
 	x := &executable{format: executableFormat(head)}
+	headers := f.ReaderAt()
+	if f.memory == nil {
+		headers = &pageReader{r: headers}
+	}
 	switch x.format {
 	case elfFormat:
-		e, err := elf.NewFile(f.ReaderAt())
+		e, err := elf.NewFile(headers)
 		if err != nil {
 			return nil, err
 		}
@@ -130,7 +143,7 @@ func openExecutable(f *File) (*executable, error) {
 			}
 		}
 	case peFormat:
-		e, err := pe.NewFile(f.ReaderAt())
+		e, err := pe.NewFile(headers)
 		if err != nil {
 			return nil, err
 		}
@@ -139,7 +152,7 @@ func openExecutable(f *File) (*executable, error) {
 			x.sections = append(x.sections, section{s.Name, int64(s.Offset), int64(min(s.Size, s.VirtualSize))})
 		}
 	case machoFormat:
-		e, err := macho.NewFile(f.ReaderAt())
+		e, err := macho.NewFile(headers)
 		if err != nil {
 			return nil, err
 		}
@@ -148,4 +161,33 @@ func openExecutable(f *File) (*executable, error) {
 		}
 	}
 	return x, nil
+}
+
+// A pageReader reads a page at a time and keeps the last: headers are read in
+// small pieces that lie side by side, each of which would be a system call.
+type pageReader struct {
+	r    io.ReaderAt
+	off  int64
+	page []byte
+}
+
+const pageSize = 8 << 10
+
+// ReadAt implements io.ReaderAt.
+func (p *pageReader) ReadAt(b []byte, off int64) (int, error) {
+	if len(b) > pageSize/2 || off < 0 {
+		return p.r.ReadAt(b, off)
+	}
+	if off < p.off || off+int64(len(b)) > p.off+int64(len(p.page)) {
+		if cap(p.page) == 0 {
+			p.page = make([]byte, pageSize)
+		}
+		n, err := p.r.ReadAt(p.page[:pageSize], off)
+		if n < len(b) {
+			p.page = p.page[:0]
+			return copy(b, p.page[:n]), err
+		}
+		p.off, p.page = off, p.page[:n]
+	}
+	return copy(b, p.page[off-p.off:]), nil
 }

@@ -25,6 +25,10 @@ type File struct {
 	// spoolDir is where DiskPath makes its file; empty for the system's.
 	spoolDir string
 	disk     string
+
+	// outline of an executable, once it was read, or why it can't be.
+	outline    *executable
+	outlineErr error
 }
 
 // NewFile returns a File over content held in memory, for tests of analyzers

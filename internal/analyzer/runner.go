@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path"
 	"slices"
 	"strings"
 
@@ -87,10 +88,13 @@ type layerRun struct {
 	head      [headSize]byte
 	wanted    []Analyzer // scratch
 
-	layer  inventory.Layer
-	paths  inventory.PathsBuilder
-	found  []found
-	links  []inventory.Link
+	layer inventory.Layer
+	paths inventory.PathsBuilder
+	found []found
+	links []inventory.Link
+	// spare are the contents of files that no analyzer wants by name, by path.
+	spare  map[string][]byte
+	spared int64
 	owners map[string]string // by path
 	bytes  int               // that found and owners take, about
 	full   bool              // something was left out, since they took too much
@@ -115,6 +119,10 @@ func (run *layerRun) visit(ctx context.Context, e *image.Entry, b *image.Body) e
 	}
 	switch e.Type {
 	case image.HardLink:
+		if content, ok := run.spare[e.Link]; ok {
+			run.fileAt(ctx, e, content, ref)
+			return ctx.Err()
+		}
 		run.links = append(run.links, inventory.Link{Path: e.Path, Target: e.Link, Analyzer: run.wantedBy(e)})
 	case image.Symlink:
 		if by := run.wantedBy(e); by != "" {
@@ -182,7 +190,7 @@ func (run *layerRun) file(ctx context.Context, e *image.Entry, b *image.Body, re
 	c := Candidate{Path: e.Path, Size: e.Size, Mode: e.Mode, Head: run.head[:n]}
 	wanted := run.choose(&c)
 	if len(wanted) == 0 {
-		return nil
+		return run.spareFile(&c, b)
 	}
 	defer run.buffer.release()
 	f := File{Candidate: c, spoolDir: run.buffer.memory.tempDir()}
@@ -198,6 +206,41 @@ func (run *layerRun) file(ctx context.Context, e *image.Entry, b *image.Body, re
 		return err
 	}
 	return ctx.Err()
+}
+
+// Bounds of what is kept for hard links, per file and per layer, in bytes.
+const (
+	maxSpareFile = 64 << 10
+	maxSpare     = 16 << 20
+)
+
+// spareFile keeps a small file that nobody wants by its name, for the hard links
+// that may follow: a content-addressed store (pnpm's) has a package.json under a
+// hash, and the package's directory has the link.
+func (run *layerRun) spareFile(c *Candidate, b *image.Body) error {
+	if c.Size > maxSpareFile || run.spared+c.Size > maxSpare || len(c.Head) == 0 || c.Head[0] != '{' || path.Ext(c.Path) != "" {
+		return nil
+	}
+	content := make([]byte, c.Size)
+	n := copy(content, c.Head)
+	if _, err := io.ReadFull(b, content[n:]); err != nil {
+		return fmt.Errorf("%s: %w", c.Path, err)
+	}
+	if run.spare == nil {
+		run.spare = map[string][]byte{}
+	}
+	run.spare[c.Path] = content
+	run.spared += c.Size
+	return nil
+}
+
+// fileAt analyses content that was kept under the name of a hard link to it.
+func (run *layerRun) fileAt(ctx context.Context, e *image.Entry, content []byte, ref int) {
+	f := NewFile(e.Path, content)
+	f.Mode = e.Mode
+	for _, a := range run.choose(&f.Candidate) {
+		run.analyze(ctx, a, f, ref)
+	}
 }
 
 func (run *layerRun) analyze(ctx context.Context, a Analyzer, f *File, ref int) {

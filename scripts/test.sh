@@ -15,6 +15,7 @@ htpasswd        apache2-utils
 skopeo          skopeo
 podman          podman
 containerd      containerd
+python3         python3
 '
 
 say() { printf 'test: %s\n' "$*" >&2; }

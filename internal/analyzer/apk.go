@@ -34,7 +34,8 @@ func (apk) Analyze(ctx context.Context, f *File) (Result, error) {
 			return l.result(), err
 		}
 	}
-	return l.result(), l.add(p.done())
+	err := l.add(p.done())
+	return l.result(), err
 }
 
 // An apkPackage is a paragraph as far as it was read.

@@ -122,7 +122,7 @@ func (l *listing) result() Result {
 // the path of a distribution's file could be such evidence. Databases list every
 // file of the system, of which few matter.
 func ownedPath(p string) (string, bool) {
-	p = strings.TrimPrefix(p, "/")
+	p = strings.TrimLeft(p, "/")
 	dir, base := path.Split(p)
 	switch {
 	case base == "package.json", base == "METADATA", base == "PKG-INFO", base == "installed.json", base == "DESCRIPTION":

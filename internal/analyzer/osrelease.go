@@ -23,10 +23,14 @@ func (osRelease) Wants(c *Candidate) bool {
 	case "etc/redhat-release", "etc/centos-release", "etc/system-release":
 		return true
 	}
-	// Distributions such as NixOS keep the file elsewhere, and link to it.
-	return strings.HasSuffix(c.Path, "os-release") && c.Base() == "os-release" ||
-		strings.HasPrefix(c.Path, "usr/lib/os-release") ||
-		strings.HasSuffix(c.Path, "-os-release")
+	return isOSRelease(c.Path)
+}
+
+// isOSRelease: distributions such as NixOS keep the file elsewhere, and link to it.
+// (etc/centos-release ends like it, but is none.)
+func isOSRelease(p string) bool {
+	dir, ok := strings.CutSuffix(p, "os-release")
+	return ok && (dir == "" || strings.HasSuffix(dir, "/") || strings.HasSuffix(dir, "-"))
 }
 
 func (osRelease) Analyze(_ context.Context, f *File) (Result, error) {
@@ -34,14 +38,16 @@ func (osRelease) Analyze(_ context.Context, f *File) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if strings.HasSuffix(f.Path, "os-release") || strings.Contains(f.Path, "os-release") {
-		d := parseOSRelease(b)
-		return Result{Distro: &d}, nil
+	var d inventory.Distro
+	if isOSRelease(f.Path) {
+		d = parseOSRelease(b)
+	} else {
+		d = parseRedHatRelease(b)
 	}
-	if d, ok := parseRedHatRelease(b); ok {
-		return Result{Distro: &d}, nil
+	if d.Zero() { // it tells nothing, so that another file may
+		return Result{}, nil
 	}
-	return Result{}, nil
+	return Result{Distro: &d}, nil
 }
 
 func parseOSRelease(b []byte) inventory.Distro {
@@ -51,7 +57,7 @@ func parseOSRelease(b []byte) inventory.Distro {
 		if !ok || strings.HasPrefix(key, "#") {
 			continue
 		}
-		value = unquote(value)
+		value = unquote(validText(value[:min(len(value), maxName)]))
 		switch key {
 		case "ID":
 			d.ID = strings.ToLower(value)
@@ -72,8 +78,13 @@ func parseOSRelease(b []byte) inventory.Distro {
 
 // unquote undoes shell quoting as far as os-release(5) allows it.
 func unquote(s string) string {
-	if len(s) >= 2 && (s[0] == '"' || s[0] == '\'') && s[len(s)-1] == s[0] {
-		s = s[1 : len(s)-1]
+	if len(s) >= 2 && s[len(s)-1] == s[0] {
+		switch s[0] {
+		case '\'':
+			return s[1 : len(s)-1]
+		case '"':
+			s = s[1 : len(s)-1]
+		}
 	}
 	if !strings.Contains(s, `\`) {
 		return s
@@ -88,17 +99,20 @@ func unquote(s string) string {
 	return b.String()
 }
 
-var redHatRelease = regexp.MustCompile(`^(CentOS|Red Hat Enterprise Linux|Fedora|Oracle Linux|Scientific Linux)\b.*?release ([0-9][0-9.]*)`)
+var redHatRelease = regexp.MustCompile(`^(CentOS|Red Hat Enterprise Linux|Fedora|Oracle Linux|Scientific Linux|AlmaLinux|Rocky Linux)\b.*?release ([0-9][0-9.]*)`)
 
 var redHatIDs = map[string]string{
 	"CentOS": "centos", "Red Hat Enterprise Linux": "rhel", "Fedora": "fedora",
 	"Oracle Linux": "ol", "Scientific Linux": "scientific",
+	"AlmaLinux": "almalinux", "Rocky Linux": "rocky",
 }
 
-func parseRedHatRelease(b []byte) (inventory.Distro, bool) {
-	m := redHatRelease.FindSubmatch(b)
+// parseRedHatRelease reads "CentOS Linux release 7.9.2009 (Core)". The zero
+// Distro is for one that is not known.
+func parseRedHatRelease(b []byte) inventory.Distro {
+	m := redHatRelease.FindSubmatch(b[:min(len(b), maxName)])
 	if m == nil {
-		return inventory.Distro{}, false
+		return inventory.Distro{}
 	}
-	return inventory.Distro{ID: redHatIDs[string(m[1])], VersionID: string(m[2]), Name: strings.TrimSpace(string(m[0]))}, true
+	return inventory.Distro{ID: redHatIDs[string(m[1])], VersionID: string(m[2]), Name: validText(string(m[0]))}
 }

@@ -43,36 +43,68 @@ func (rpm) Wants(c *Candidate) bool {
 }
 
 func (rpm) Analyze(ctx context.Context, f *File) (Result, error) {
-	res := Result{Kind: inventory.Database, Database: "rpm"}
+	l := listing{Result: Result{Kind: inventory.Database, Database: "rpm"}}
 	if f.Size == 0 {
-		return res, nil
+		return l.result(), nil
 	}
 	headers, err := rpmHeaders(f)
 	if err != nil {
 		return Result{}, err
 	}
-	damaged := 0
+	// Headers don't overlap, so all of them have no more bytes than the file.
+	left := f.Size
+	var faults rpmFaults
 	for blob, err := range headers {
-		if err != nil {
-			return res, err
+		if left -= int64(len(blob)); left < 0 {
+			return l.result(), errors.New("the rpm database has packages that overlap: the rest is not read")
 		}
 		if err := ctx.Err(); err != nil {
-			return res, err
+			return l.result(), err
 		}
-		h, err := parseRPMHeader(blob)
+		var h *rpmHeader
+		if err == nil {
+			h, err = parseRPMHeader(blob)
+		}
 		if err != nil {
-			damaged++
-			continue
+			if faults.add(err) {
+				continue
+			}
+			break
 		}
-		if p, ok := h.pkg(); ok {
-			res.Packages = append(res.Packages, p)
-			h.owned(func(p, owner string) { res.Owned = append(res.Owned, Owned{p, owner}) })
+		if err := h.list(&l); err != nil {
+			return l.result(), err
 		}
 	}
-	if damaged > 0 {
-		res.Notes = append(res.Notes, fmt.Sprintf("%d packages of the rpm database have damaged headers and are left out", damaged))
+	return l.result(), faults.err()
+}
+
+// rpmFaults are what is wrong with a database: one damaged package does not hide
+// the others.
+type rpmFaults struct {
+	n     int
+	first error
+}
+
+// maxRPMFaults is after how many faults the rest is not worth reading.
+const maxRPMFaults = 1000
+
+// add is false when it was one too many.
+func (r *rpmFaults) add(err error) bool {
+	if r.first == nil {
+		r.first = err
 	}
-	return res, nil
+	r.n++
+	return r.n < maxRPMFaults
+}
+
+func (r *rpmFaults) err() error {
+	switch {
+	case r.n == 0:
+		return nil
+	case r.n == 1:
+		return fmt.Errorf("the rpm database is damaged, packages may be missing: %w", r.first)
+	}
+	return fmt.Errorf("the rpm database is damaged in %d places, packages are missing; the first: %w", r.n, r.first)
 }
 
 // rpmHeaders tells the format by its first bytes.
@@ -185,10 +217,11 @@ func (h *rpmHeader) int32s(tag uint32) []byte {
 	return h.data[e.offset : uint64(e.offset)+uint64(e.count)*4]
 }
 
-// pkg is the package; keys that RPM keeps among the packages are none.
+// pkg is the package. Keys, which RPM keeps as packages of the name gpg-pubkey,
+// are such for `rpm -qa`, and so for us.
 func (h *rpmHeader) pkg() (inventory.Package, bool) {
 	p := inventory.Package{Type: "rpm", Name: h.string(rpmTagName), Version: h.string(rpmTagVersion), Arch: h.string(rpmTagArch)}
-	if p.Name == "" || p.Version == "" || p.Name == "gpg-pubkey" {
+	if p.Name == "" || p.Version == "" {
 		return p, false
 	}
 	if r := h.string(rpmTagRelease); r != "" {
@@ -233,28 +266,41 @@ func splitSourceRPM(s string) (name, version string) {
 	return s[:v], s[v+1:]
 }
 
-// owned gives the paths of the package that could be evidence of others.
-func (h *rpmHeader) owned(each func(path, owner string)) {
+// maxRPMDirs bounds the directories of one package; texlive's have some 10,000.
+const maxRPMDirs = 1 << 18
+
+// list adds the package and the paths it owns.
+func (h *rpmHeader) list(l *listing) error {
+	p, ok := h.pkg()
+	if !ok {
+		return nil
+	}
+	if err := l.add(p); err != nil {
+		return err
+	}
 	var dirs []string
 	for d := range h.strings(rpmTagDirNames) {
+		if len(dirs) == maxRPMDirs {
+			break
+		}
 		dirs = append(dirs, d)
 	}
 	index := h.int32s(rpmTagDirIndexes)
-	owner := "rpm:" + h.string(rpmTagName)
-	i := 0
+	owner := "rpm:" + p.Name
 	for base := range h.strings(rpmTagBaseNames) {
-		if len(index) < (i+1)*4 {
-			return
+		if len(index) < 4 {
+			break
 		}
-		d := binary.BigEndian.Uint32(index[i*4:])
-		i++
+		d := binary.BigEndian.Uint32(index)
+		index = index[4:]
 		if uint64(d) >= uint64(len(dirs)) {
 			continue
 		}
-		if p, ok := ownedPath(dirs[d] + base); ok {
-			each(p, owner)
+		if err := l.own(owner, dirs[d], base); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
 // rpmJournal notes what an rpm database has not yet written into its file.
@@ -273,13 +319,15 @@ func (rpmJournal) Analyze(context.Context, *File) (Result, error) {
 
 // readAt reads n bytes at off, within a file of the size.
 func readAt(r io.ReaderAt, size, off int64, n int) ([]byte, error) {
-	if off < 0 || n < 0 || off+int64(n) > size {
+	if off < 0 || n < 0 || off > size-int64(n) {
 		return nil, io.ErrUnexpectedEOF
 	}
 	b := make([]byte, n)
-	_, err := r.ReadAt(b, off)
-	if err == io.EOF {
-		err = nil
+	if m, err := r.ReadAt(b, off); m < n {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, err
 	}
-	return b, err
+	return b, nil
 }

@@ -20,11 +20,16 @@ const (
 	bdbHashUnsorted = 2
 	bdbOverflow     = 7
 	bdbHash         = 13
+	bdbOnPage       = 1 // type of an item that lies on the hash page itself
 	bdbOffPage      = 3 // type of an item that lies on overflow pages
 )
 
-// bdbBlobs gives the values of a hash database that lie on overflow pages, as
-// every package header does. The byte order is that of the machine that wrote it.
+// minRPMBlob is that of a header with one entry. What is shorter is the counter
+// that rpm keeps under key 0.
+const minRPMBlob = 24
+
+// bdbBlobs gives the values of a hash database: package headers, most of which
+// lie on overflow pages. The byte order is that of the machine that wrote it.
 func bdbBlobs(r io.ReaderAt, size int64, head []byte) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		var order binary.ByteOrder = binary.LittleEndian
@@ -36,8 +41,9 @@ func bdbBlobs(r io.ReaderAt, size int64, head []byte) iter.Seq2[[]byte, error] {
 			yield(nil, fmt.Errorf("berkeley db: impossible page size %d", pageSize))
 			return
 		}
-		db := bdb{r: r, size: size, order: order, pageSize: pageSize}
-		for n := int64(1); n < size/pageSize; n++ {
+		pages := size / pageSize
+		db := bdb{r: r, size: size, order: order, pageSize: pageSize, left: 2*pages + 16}
+		for n := int64(1); n < pages; n++ {
 			page, err := db.page(n)
 			if err != nil {
 				yield(nil, err)
@@ -47,6 +53,9 @@ func bdbBlobs(r io.ReaderAt, size int64, head []byte) iter.Seq2[[]byte, error] {
 				return
 			}
 		}
+		if last := int64(order.Uint32(head[32:])); last >= pages {
+			yield(nil, fmt.Errorf("berkeley db: the file ends after page %d of %d", pages-1, last))
+		}
 	}
 }
 
@@ -55,9 +64,15 @@ type bdb struct {
 	size     int64
 	order    binary.ByteOrder
 	pageSize int64
+	// left bounds the pages that are read, each of which is one page or belongs
+	// to one value, so that values in a circle end.
+	left int64
 }
 
 func (db *bdb) page(n int64) ([]byte, error) {
+	if db.left--; db.left < 0 {
+		return nil, errors.New("berkeley db: its pages form a circle")
+	}
 	b, err := readAt(db.r, db.size, n*db.pageSize, int(db.pageSize))
 	if err != nil {
 		return nil, fmt.Errorf("berkeley db: page %d: %w", n, err)
@@ -65,8 +80,8 @@ func (db *bdb) page(n int64) ([]byte, error) {
 	return b, nil
 }
 
-// values yields the off-page values of one hash page, whose items are key,
-// value, key, value.
+// values yields the values of one hash page, whose items are key, value, key,
+// value, from the end of the page downwards.
 func (db *bdb) values(page []byte, yield func([]byte, error) bool) bool {
 	if t := page[25]; t != bdbHash && t != bdbHashUnsorted {
 		return true
@@ -76,16 +91,32 @@ func (db *bdb) values(page []byte, yield func([]byte, error) bool) bool {
 		return yield(nil, errors.New("berkeley db: a page claims more entries than it can have"))
 	}
 	for i := 1; i < entries; i += 2 {
-		off := int(db.order.Uint16(page[bdbPageHeader+i*2:]))
-		if off+12 > len(page) || page[off] != bdbOffPage {
-			continue // the counter under key 0 lies on the page itself
-		}
-		first, length := db.order.Uint32(page[off+4:]), db.order.Uint32(page[off+8:])
-		if !yield(db.overflow(int64(first), int64(length))) {
+		end, off := int(db.order.Uint16(page[bdbPageHeader+i*2-2:])), int(db.order.Uint16(page[bdbPageHeader+i*2:]))
+		if blob, err := db.value(page, off, end); (err != nil || blob != nil) && !yield(blob, err) {
 			return false
 		}
 	}
 	return true
+}
+
+// value is the one that begins at off; where it lies on the page itself, it
+// reaches up to end. It is nil when it can't be a package.
+func (db *bdb) value(page []byte, off, end int) ([]byte, error) {
+	if off >= len(page) || end > len(page) {
+		return nil, errors.New("berkeley db: a value lies outside of its page")
+	}
+	switch page[off] {
+	case bdbOnPage:
+		if off+1+minRPMBlob <= end {
+			return page[off+1 : end], nil
+		}
+	case bdbOffPage:
+		if off+12 > len(page) {
+			return nil, errors.New("berkeley db: a value lies outside of its page")
+		}
+		return db.overflow(int64(db.order.Uint32(page[off+4:])), int64(db.order.Uint32(page[off+8:])))
+	}
+	return nil, nil
 }
 
 // overflow joins the pages of one value.
@@ -106,7 +137,10 @@ func (db *bdb) overflow(n, length int64) ([]byte, error) {
 		b = append(b, page[bdbPageHeader:bdbPageHeader+used]...)
 		n = int64(db.order.Uint32(page[16:]))
 	}
-	return b, nil
+	if int64(len(b)) < length {
+		return nil, fmt.Errorf("berkeley db: a value has %d of its %d bytes", len(b), length)
+	}
+	return b[:length], nil
 }
 
 // ---- ndb (rpm, lib/backend/ndb/rpmpkg.c) ----
@@ -130,7 +164,7 @@ func ndbBlobs(r io.ReaderAt, size int64) iter.Seq2[[]byte, error] {
 			return
 		}
 		pages := int64(le.Uint32(head[12:]))
-		if pages*ndbPage > size {
+		if pages == 0 || pages*ndbPage > size {
 			yield(nil, fmt.Errorf("ndb: %d pages of slots in a file of %d bytes", pages, size))
 			return
 		}
@@ -165,7 +199,7 @@ func ndbBlob(r io.ReaderAt, size, off int64) ([]byte, error) {
 		return nil, fmt.Errorf("ndb: no package at byte %d", off)
 	}
 	length := int64(binary.LittleEndian.Uint32(head[12:]))
-	if length > maxRPMBlob {
+	if length > maxRPMBlob || length > size {
 		return nil, fmt.Errorf("ndb: a package claims %d bytes", length)
 	}
 	b, err := readAt(r, size, off+16, int(length))

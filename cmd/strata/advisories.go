@@ -28,7 +28,7 @@ type advisoryOptions struct {
 func (o *advisoryOptions) flags(f *pflag.FlagSet) {
 	f.DurationVar(&o.maxAge, "db-max-age", 24*time.Hour, "update advisories that are older than this `DURATION`; 0s always does")
 	f.BoolVar(&o.offline, "offline", false, "use the advisories there are, whatever their age; images still come from where they are")
-	f.StringVar(&o.mirror.mirror, "mirror", advisory.DefaultMirror, "`URL` or folder to update advisories from, with the layout of OSV's bulk export")
+	f.StringVar(&o.mirror.mirror, "mirror", "", "`URL` or folder to update advisories from, with the layout of OSV's bulk export (default OSV's own)")
 	f.StringVar(&o.mirror.kev, "kev", "", "`URL` or file of CISA's list of exploited vulnerabilities, or none (default CISA's own with the default mirror)")
 	f.StringVar(&o.mirror.epss, "epss", "", "`URL` or file of FIRST's EPSS scores, or none (default FIRST's own with the default mirror)")
 }
@@ -140,7 +140,7 @@ func ecosystemStatus(status *store.AdvisoryStatus, name string) *store.Ecosystem
 
 // refresh updates the ecosystems. That it could not is a problem of the report.
 func (a *app) refresh(ctx context.Context, o *advisoryOptions, status *store.AdvisoryStatus, ecosystems []string) ([]inventory.Problem, error) {
-	a.log.Info("updating advisories", "ecosystems", strings.Join(ecosystems, ", "), "mirror", o.mirror.mirror)
+	a.log.Info("updating advisories", "ecosystems", strings.Join(ecosystems, ", "), "mirror", o.mirror.location())
 	flags := o.mirror
 	flags.ecosystems = ecosystems
 	summary, err := a.updateAdvisories(ctx, flags, a.updateProgress())

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -53,11 +54,14 @@ type mirrorFlags struct {
 }
 
 func (f *mirrorFlags) register(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.mirror, "mirror", advisory.DefaultMirror, "`URL` or folder with the layout of OSV's bulk export")
+	cmd.Flags().StringVar(&f.mirror, "mirror", "", "`URL` or folder with the layout of OSV's bulk export (default OSV's own)")
 	cmd.Flags().StringSliceVar(&f.ecosystems, "ecosystem", nil, "`NAME` such as npm or Debian, several by commas or flags, or all for all that the mirror has (default those the database has, else all that images hold)")
 	cmd.Flags().StringVar(&f.kev, "kev", "", "`URL` or file of CISA's list of exploited vulnerabilities, or none (default CISA's own with the default mirror)")
 	cmd.Flags().StringVar(&f.epss, "epss", "", "`URL` or file of FIRST's EPSS scores (.csv or .csv.gz), or none (default FIRST's own with the default mirror)")
 }
+
+// location is where advisories come from.
+func (f *mirrorFlags) location() string { return cmp.Or(f.mirror, advisory.DefaultMirror) }
 
 // updateAdvisories brings the database up to date. What could not be updated is
 // in the summary.
@@ -72,7 +76,7 @@ func (a *app) updateAdvisories(ctx context.Context, f mirrorFlags, progress func
 		return store.UpdateSummary{}, err
 	}
 	lists := advisory.MirrorOptions{Log: a.log, TempDir: dir}
-	mirror, err := advisory.OpenMirror(f.mirror, lists)
+	mirror, err := advisory.OpenMirror(f.location(), lists)
 	if err != nil {
 		return store.UpdateSummary{}, err
 	}

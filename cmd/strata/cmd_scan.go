@@ -7,12 +7,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"strata/internal/analyzer"
 	"strata/internal/image"
@@ -26,12 +26,12 @@ import (
 	"strata/internal/store"
 )
 
-const scanExamples = `  strata scan alpine:3.19                        an image of Docker, Podman or its registry
-  strata scan registry:ghcr.io/org/app:1.2       an image of a registry, and nothing else
-  strata scan app.tar                            docker save, or an OCI archive
-  strata scan oci:layout:1.2                     an image of an OCI layout
-  strata scan dir:/                              a root file system
-  strata scan sbom:app.cdx.json                  a bill of materials: matching only
+const scanExamples = `  strata scan alpine:3.19                    of Docker, Podman or its registry
+  strata scan registry:ghcr.io/org/app:1.2   of a registry, and nowhere else
+  strata scan app.tar                        of docker save, or an OCI archive
+  strata scan oci:layout:1.2                 of an OCI layout
+  strata scan dir:/                          a root file system
+  strata scan sbom:app.cdx.json              a bill of materials: matching only
   strata scan --fail-on high -f table -f json=report.json app:1.2
   strata scan --all-platforms --offline registry.example:5000/app`
 
@@ -70,39 +70,48 @@ REFERENCE is an image's name, or one of
   dir:PATH  sbom:PATH
 A plain path is recognised by its content; PATH:TAG picks an image of a layout.
 
-Layers that were seen before are known by their content and are not read again.
-Advisories are brought up to date when they are older than --db-max-age.
+A layer that was read once, in whatever image, is known by its content and is
+not read again. Advisories older than --db-max-age are brought up to date first.
+
+Without --fail-on, findings do not change the exit code.
 
 ` + exitHelp,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return fmt.Errorf("scan wants one reference, and got %d; see `strata scan --help`", len(args))
-			}
-			return nil
-		},
+		Args: oneArgument("reference"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.scan(cmd.Context(), args[0], o, flagOn(cmd, "quiet"))
 		},
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringArrayVarP(&o.formats, "format", "f", nil, "`FORMAT[=FILE]` of the report, may be given several times: "+formatNames()+" (default table)")
-	f.StringVarP(&o.output, "output", "o", "", "write the report to `FILE` instead of standard output")
-	f.StringVar(&o.severity, "severity", "", "show findings of these severities only: `LIST` of critical,high,medium,low,unknown")
-	f.BoolVar(&o.onlyFixed, "only-fixed", false, "show findings that have a fixed version only")
-	f.BoolVar(&o.showRemoved, "show-removed", false, "list findings of packages that a later layer shadowed or removed")
-	f.BoolVar(&o.showSuppressed, "show-suppressed", false, "list findings that were set aside, with the reason")
-	f.StringVar(&o.failOn, "fail-on", "", "fail when a finding has this `SEVERITY` or a graver one")
-	f.IntVar(&o.exitCode, "exit-code", exitViolated, "exit code when the policy is violated")
-	f.BoolVar(&o.incomplete, "allow-incomplete", false, "accept that a layer or the advisories could not be had")
-	o.sourceOptions.flags(f)
-	o.advisoryOptions.flags(f)
-	f.BoolVar(&o.noCache, "no-cache", false, "read every layer anew, and keep nothing")
-	f.DurationVar(&o.timeout, "timeout", 0, "give up after this `DURATION`, such as 10m (default none)")
-	f.Var(&o.memory, "memory", "memory to use at most, whatever the image's `SIZE`")
-	f.IntVar(&o.parallel, "parallel", 0, "`N` layers to read at the same time (default the number of processors)")
-	f.StringVar(&o.color, "color", "auto", "colours in tables: auto, always or never")
+	flagGroup(f, "Report", o.reportFlags)
+	flagGroup(f, "Exit code", o.verdictFlags)
+	flagGroup(f, "Where the image is", o.sourceOptions.flags)
+	flagGroup(f, "Advisories", o.advisoryOptions.flags)
+	flagGroup(f, "Work", o.workFlags)
 	return cmd
+}
+
+func (o *scanOptions) reportFlags(f *pflag.FlagSet) {
+	f.StringArrayVarP(&o.formats, "format", "f", nil, "`FORMAT[=FILE]` of the report: "+formatNames()+"; may be given several times (default table)")
+	f.StringVarP(&o.output, "output", "o", "", "write the report to `FILE` instead of standard output")
+	f.StringVar(&o.severity, "severity", "", "show findings of this `SEVERITY` (critical, high, medium, low, unknown) and graver ones; several, separated by commas, are exactly these")
+	f.BoolVar(&o.onlyFixed, "only-fixed", false, "show only findings that a newer version fixes")
+	f.BoolVar(&o.showRemoved, "show-removed", false, "list findings of packages that a later layer replaced or removed")
+	f.BoolVar(&o.showSuppressed, "show-suppressed", false, "list findings that were set aside, with the reason")
+	f.StringVar(&o.color, "color", "auto", "colours in tables: `WHEN` is auto, always or never")
+}
+
+func (o *scanOptions) verdictFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.failOn, "fail-on", "", "fail when a finding has this `SEVERITY` or a graver one, shown or not")
+	f.IntVar(&o.exitCode, "exit-code", exitViolated, "exit with `N` when the image fails")
+	f.BoolVar(&o.incomplete, "allow-incomplete", false, "accept that a layer or the advisories could not be had")
+}
+
+func (o *scanOptions) workFlags(f *pflag.FlagSet) {
+	f.BoolVar(&o.noCache, "no-cache", false, "read every layer anew, and keep nothing of them")
+	f.DurationVar(&o.timeout, "timeout", 0, "give up after this `DURATION`, such as 10m (default none)")
+	f.Var(&o.memory, "memory", "use this `SIZE` of memory at most, however large the image")
+	f.IntVar(&o.parallel, "parallel", 0, "read `N` layers at the same time (default the number of processors)")
 }
 
 func formatNames() string {
@@ -124,7 +133,7 @@ func (a *app) scan(ctx context.Context, ref string, o *scanOptions, quiet bool) 
 		ctx, cancel = context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("gave up after --timeout %s", o.timeout))
 		defer cancel()
 	}
-	debug.SetMemoryLimit(int64(o.memory) / 8 * 6)
+	tuneMemory(o.memory)
 
 	results, err := a.inventories(ctx, ref, o, quiet)
 	if err != nil {
@@ -170,7 +179,7 @@ func timeoutCause(ctx context.Context, err error) error {
 // check finds mistakes in the flags before any work is done.
 func (o *scanOptions) check() ([]output, error) {
 	if _, err := report.ParseSeverities(o.severity); o.severity != "" && err != nil {
-		return nil, fmt.Errorf("--severity: %w", err)
+		return nil, err
 	}
 	if _, err := o.rules(); err != nil {
 		return nil, err
@@ -180,6 +189,15 @@ func (o *scanOptions) check() ([]output, error) {
 	}
 	if o.memory < 64<<20 {
 		return nil, fmt.Errorf("--memory %s: want at least 64MiB", &o.memory)
+	}
+	if o.timeout < 0 {
+		return nil, fmt.Errorf("--timeout %s: want a time to come", o.timeout)
+	}
+	if o.maxAge < 0 {
+		return nil, fmt.Errorf("--db-max-age %s: want 0s, which always updates, or more", o.maxAge)
+	}
+	if o.parallel < 0 {
+		return nil, fmt.Errorf("--parallel %d: want a number of layers, or 0 for the number of processors", o.parallel)
 	}
 	if !slices.Contains([]string{"auto", "always", "never"}, o.color) {
 		return nil, fmt.Errorf("--color %s: want auto, always or never", o.color)
@@ -212,10 +230,7 @@ func (o *scanOptions) result(reports []*report.Report) error {
 	code := exitPass
 	for _, r := range reports {
 		switch {
-		case r.Verdict.Decision == policy.Fail:
-			if o.exitCode == exitPass {
-				continue
-			}
+		case r.Verdict.Decision == policy.Fail && o.exitCode != exitPass:
 			return exitCode(o.exitCode)
 		case r.Incomplete() && !o.incomplete:
 			code = exitIncomplete
@@ -236,6 +251,10 @@ func (a *app) inventories(ctx context.Context, ref string, o *scanOptions, quiet
 	if parsed.Scheme == source.SBOM {
 		return a.readSBOM(parsed.Path)
 	}
+	opts, err := o.open(a)
+	if err != nil {
+		return nil, err
+	}
 	bars := newProgress(a, quiet)
 	defer bars.Close()
 	scanner := &scan.Scanner{
@@ -243,8 +262,7 @@ func (a *app) inventories(ctx context.Context, ref string, o *scanOptions, quiet
 		Observer: bars, Parallel: o.parallel,
 	}
 	if parsed.Scheme == source.Dir {
-		res, err := scanner.Root(ctx, parsed.Path)
-		return []*scan.Result{res}, err
+		return readRoot(ctx, scanner, parsed.Path)
 	}
 	if !o.noCache {
 		cache, err := a.openCache(ctx)
@@ -253,10 +271,6 @@ func (a *app) inventories(ctx context.Context, ref string, o *scanOptions, quiet
 		}
 		defer func() { err = errors.Join(err, cache.Close()) }()
 		scanner.Cache = cache
-	}
-	opts, err := o.open(a)
-	if err != nil {
-		return nil, err
 	}
 	images, closer, err := source.Open(ctx, ref, opts)
 	if err != nil {
@@ -272,6 +286,22 @@ func (a *app) inventories(ctx context.Context, ref string, o *scanOptions, quiet
 		results = append(results, res)
 	}
 	return results, nil
+}
+
+// readRoot reads a root file system. A symbolic link to one is followed; the
+// walk itself follows none.
+func readRoot(ctx context.Context, scanner *scan.Scanner, path string) ([]*scan.Result, error) {
+	dir, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return nil, err
+	}
+	if f, err := os.Stat(dir); err != nil {
+		return nil, err
+	} else if !f.IsDir() {
+		return nil, fmt.Errorf("dir:%s: not a directory; give an archive by its path alone", path)
+	}
+	res, err := scanner.Root(ctx, dir)
+	return []*scan.Result{res}, err
 }
 
 func (a *app) openCache(ctx context.Context) (*store.Cache, error) {
@@ -306,12 +336,18 @@ func (o *scanOptions) outputs() ([]output, error) {
 	}
 	var outs []output
 	for _, spec := range specs {
-		format, path, _ := strings.Cut(spec, "=")
+		format, path, hasPath := strings.Cut(spec, "=")
 		if err := report.CheckFormat(format); err != nil {
 			return nil, fmt.Errorf("--format: %w", err)
 		}
-		if path == "" {
+		if hasPath && path == "" {
+			return nil, fmt.Errorf("--format %s: no file follows the =", spec)
+		}
+		if !hasPath {
 			path = o.output
+		}
+		if err := writable(path); err != nil {
+			return nil, err
 		}
 		if slices.ContainsFunc(outs, func(x output) bool { return x.path == path }) {
 			where := "standard output"
@@ -322,7 +358,25 @@ func (o *scanOptions) outputs() ([]output, error) {
 		}
 		outs = append(outs, output{format, path})
 	}
+	if o.output != "" && !slices.ContainsFunc(outs, func(x output) bool { return x.path == o.output }) {
+		return nil, fmt.Errorf("--output %s: nothing is left for it, as every --format has a file", o.output)
+	}
 	return outs, nil
+}
+
+// writable finds out before the scan, rather than after, that a report can't be
+// where it is wanted.
+func writable(path string) error {
+	if path == "" {
+		return nil
+	}
+	if f, err := os.Stat(path); err == nil && f.IsDir() {
+		return fmt.Errorf("report file %s: is a directory", path)
+	}
+	if _, err := os.Stat(filepath.Dir(path)); err != nil {
+		return fmt.Errorf("report file %s: there is no folder %s", path, filepath.Dir(path))
+	}
+	return nil
 }
 
 func (a *app) write(outputs []output, reports []*report.Report, o *scanOptions) error {
@@ -347,7 +401,7 @@ func (a *app) writeOne(out output, reports []*report.Report, filter report.Filte
 	if out.path != "" {
 		f, err := os.Create(out.path)
 		if err != nil {
-			return fmt.Errorf("--output: %w", err)
+			return fmt.Errorf("report file: %w", err)
 		}
 		defer func() { err = errors.Join(err, f.Close()) }()
 		w = f

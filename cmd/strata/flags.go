@@ -36,7 +36,7 @@ func (o *sourceOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.token, "token", "", "bearer `TOKEN` of the registry; better given as STRATA_TOKEN")
 	f.StringVar(&o.caFile, "ca-file", "", "`FILE` of certificates to trust besides the system's (PEM)")
 	f.BoolVar(&o.insecure, "insecure", false, "allow http and certificates that can't be verified")
-	f.StringArrayVar(&o.mirrors, "registry-mirror", nil, "`REGISTRY=ADDRESS` to try first, such as docker.io=https://mirror.example; may be given several times")
+	f.StringArrayVar(&o.mirrors, "registry-mirror", nil, "`HOST=ADDRESS` to try first, such as docker.io=https://mirror.example; may be given several times")
 	f.IntVar(&o.retries, "retries", 4, "try a failed request again `N` times")
 	f.StringVar(&o.dockerHost, "docker-host", "", "`ADDRESS` of the Docker daemon (default DOCKER_HOST, or its socket)")
 	f.StringVar(&o.containerd, "containerd-socket", "", "`PATH` of containerd's socket (default /run/containerd/containerd.sock)")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -22,7 +23,8 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs testdata/script/*.txtar. Beside the commands of testscript,
-// scripts have mkimage and registry (see there).
+// scripts have the folder world (see its README) and the commands mkimage,
+// registry, mkmirror, mkdb, damage and code (see there).
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -33,6 +35,10 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"mkimage":  mkimage,
 			"registry": registry,
+			"mkmirror": mkmirror,
+			"mkdb":     mkdb,
+			"damage":   damage,
+			"code":     code,
 		},
 	})
 }
@@ -46,7 +52,11 @@ func scriptEnvironment(env *testscript.Env) error {
 		env.Setenv(name, filepath.Join(env.WorkDir, ".user", dir))
 	}
 	env.Setenv("TZ", "UTC")
-	return nil
+	// No script may depend on what engines run on the machine.
+	for _, name := range []string{"DOCKER_HOST", "CONTAINER_HOST"} {
+		env.Setenv(name, "unix://"+filepath.Join(env.WorkDir, ".user", "no.sock"))
+	}
+	return os.CopyFS(filepath.Join(env.WorkDir, "world"), os.DirFS("testdata/world"))
 }
 
 // mkimage [-f FORMAT] PATH FILE... builds the images that the files picture (see

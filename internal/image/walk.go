@@ -31,6 +31,9 @@ type Limits struct {
 	Size int64
 	// Entries is the most tar entries; default 2 million.
 	Entries int
+	// Names is the most bytes that the paths and links of all entries have
+	// together; default 128 MiB.
+	Names int
 	// Window is the largest zstd window in bytes, which is memory held while
 	// decompressing; default 128 MiB.
 	Window int64
@@ -42,6 +45,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.Entries == 0 {
 		l.Entries = 2 << 20
+	}
+	if l.Names == 0 {
+		l.Names = 128 << 20
 	}
 	if l.Window == 0 {
 		l.Window = 128 << 20
@@ -194,7 +200,7 @@ func (e *visitError) Error() string { return e.err.Error() }
 
 func walkTar(ctx context.Context, pipe *pipe, at io.ReaderAt, limits Limits, visit Visitor) (int, error) {
 	tr := tar.NewReader(pipe)
-	entries := 0
+	entries, names := 0, 0
 	for {
 		if err := ctx.Err(); err != nil {
 			return entries, err
@@ -208,6 +214,10 @@ func walkTar(ctx context.Context, pipe *pipe, at io.ReaderAt, limits Limits, vis
 		}
 		if entries++; entries > limits.Entries {
 			return entries, fmt.Errorf("%w: more than %d tar entries", ErrLimit, limits.Entries)
+		}
+		names += len(hdr.Name) + len(hdr.Linkname)
+		if err := checkNames(hdr, names, limits); err != nil {
+			return entries, err
 		}
 		e, ok := entryOf(hdr)
 		if !ok {
@@ -226,6 +236,20 @@ func walkTar(ctx context.Context, pipe *pipe, at io.ReaderAt, limits Limits, vis
 			return entries, &visitError{err}
 		}
 	}
+}
+
+// maxPath is the longest path that Linux takes (PATH_MAX without the final zero):
+// no layer with a longer one can be unpacked.
+const maxPath = 4095
+
+func checkNames(hdr *tar.Header, sum int, limits Limits) error {
+	if n := max(len(hdr.Name), len(hdr.Linkname)); n > maxPath {
+		return fmt.Errorf("%w: a path of %d bytes; no system takes more than %d", ErrLimit, n, maxPath)
+	}
+	if sum > limits.Names {
+		return fmt.Errorf("%w: more than %d bytes of paths", ErrLimit, limits.Names)
+	}
+	return nil
 }
 
 // A content remembers that it could not be read, since a visitor can't tell an

@@ -123,6 +123,7 @@ type Summary struct {
 // too large. After any error, what visit was given must not be trusted.
 func Walk(ctx context.Context, blob io.Reader, want Layer, limits Limits, visit Visitor) (Summary, error) {
 	limits = limits.withDefaults()
+	caller := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 
@@ -148,15 +149,18 @@ func Walk(ctx context.Context, blob io.Reader, want Layer, limits Limits, visit 
 		at, _ = blob.(io.ReaderAt)
 	}
 	entries, walkErr := walkTar(ctx, pipe, at, limits, visit)
+	var visitErr *visitError
+	if errors.As(walkErr, &visitErr) || errors.Is(walkErr, ErrLimit) {
+		cancel() // nothing more of the layer is of use
+	}
 	size, readErr := pipe.finish()
 
 	sum := Summary{Size: size, Entries: entries}
-	var visitErr *visitError
 	switch {
-	case errors.As(walkErr, &visitErr):
+	case visitErr != nil:
 		return sum, visitErr.err
-	case ctx.Err() != nil:
-		return sum, context.Cause(ctx)
+	case caller.Err() != nil:
+		return sum, context.Cause(caller)
 	}
 	if readErr == nil && walkErr == nil {
 		// What follows the compressed stream belongs to the blob as well.

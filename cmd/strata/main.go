@@ -24,6 +24,9 @@ func main() {
 		<-ctx.Done()
 		stop() // a second Ctrl-C ends the process at once
 	}()
+	// A reader that goes away is an error of writing like others, so that what is
+	// to be cleaned up is cleaned up.
+	signal.Ignore(syscall.SIGPIPE)
 	os.Exit(run(ctx, newApp(), os.Args[1:]))
 }
 
@@ -42,6 +45,8 @@ func run(ctx context.Context, a *app, args []string) int {
 		return exitPass
 	case errors.As(err, &code):
 		return int(code)
+	case errors.Is(err, syscall.EPIPE): // there is no one to tell
+		return exitError
 	case ctx.Err() != nil: // whatever it broke off, and whatever that said of it
 		fmt.Fprintln(a.stderr, "strata: interrupted")
 		return exitError

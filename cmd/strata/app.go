@@ -19,6 +19,15 @@ type app struct {
 	env func(string) string
 	now func() time.Time
 	log *slog.Logger
+	// quiet keeps to results and errors.
+	quiet bool
+}
+
+// say tells what is going on, on standard error.
+func (a *app) say(format string, args ...any) {
+	if !a.quiet {
+		fmt.Fprintf(a.stderr, format+"\n", args...)
+	}
 }
 
 // newApp is that of the process.

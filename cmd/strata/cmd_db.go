@@ -129,16 +129,28 @@ func newDBUpdateCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-// updateProgress tells the log how far the update is, once a second at most.
+// updateProgress tells how far the update is: on a terminal in one line that is
+// written over, else in a line for each ecosystem.
 func (a *app) updateProgress() func(store.Progress) {
+	terminal := isTerminal(a.stderr)
 	var last time.Time
 	return func(p store.Progress) {
-		if now := time.Now(); p.Done == p.Total || now.Sub(last) >= time.Second {
+		name := report.Safe(p.Ecosystem)
+		switch now := a.now(); {
+		case a.quiet:
+		case !terminal && p.Done == p.Total && p.Total > 0:
+			a.say("advisories of %s: %d taken in", name, p.Total)
+		case terminal && p.Done == p.Total:
+			fmt.Fprint(a.stderr, "\r\x1b[K")
+		case terminal && now.Sub(last) >= progressEvery:
 			last = now
-			a.log.Info("advisories", "ecosystem", p.Ecosystem, "records", p.Done, "of", p.Total)
+			fmt.Fprintf(a.stderr, "\r\x1b[Kadvisories of %s: %d of %d", name, p.Done, p.Total)
 		}
 	}
 }
+
+// progressEvery is how often a line of progress is written anew.
+const progressEvery = 100 * time.Millisecond
 
 func writeUpdate(w io.Writer, s store.UpdateSummary) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)

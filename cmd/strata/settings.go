@@ -37,6 +37,7 @@ func (a *app) applySettings(cmd *cobra.Command) error {
 	case verbose:
 		a.logAt(slog.LevelDebug)
 	case quiet:
+		a.quiet = true
 		a.logAt(slog.LevelError)
 	}
 	if dir := cmd.Flag("cache-dir").Value.String(); dir != "" {

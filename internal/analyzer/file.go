@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 )
 
 // ErrTooLarge is returned by File.Bytes for a file over the limit asked for.
@@ -22,9 +20,6 @@ type File struct {
 	content io.ReaderAt
 	// memory is the whole file where it lies in memory, else nil.
 	memory []byte
-	// spoolDir is where DiskPath makes its file; empty for the system's.
-	spoolDir string
-	disk     string
 
 	// outline of an executable, once it was read, or why it can't be.
 	outline    *executable
@@ -63,35 +58,4 @@ func (f *File) Bytes(limit int64) ([]byte, error) {
 		return nil, err
 	}
 	return b, nil
-}
-
-// DiskPath gives the path of a temporary copy of the file on disk, for the few
-// libraries that can't read from memory. The runner removes it after Analyze.
-func (f *File) DiskPath() (string, error) {
-	if f.disk != "" {
-		return f.disk, nil
-	}
-	t, err := os.CreateTemp(f.spoolDir, "strata-*")
-	if err != nil {
-		return "", err
-	}
-	_, err = io.Copy(t, f.Reader())
-	if err := errors.Join(err, t.Close()); err != nil {
-		return "", errors.Join(err, os.Remove(t.Name()))
-	}
-	f.disk = t.Name()
-	return f.disk, nil
-}
-
-// Close removes what DiskPath made.
-func (f *File) Close() error {
-	if f.disk == "" {
-		return nil
-	}
-	err := os.Remove(f.disk)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	f.disk = ""
-	return err
 }

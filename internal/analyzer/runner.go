@@ -193,7 +193,7 @@ func (run *layerRun) file(ctx context.Context, e *image.Entry, b *image.Body, re
 		return run.spareFile(&c, b)
 	}
 	defer run.buffer.release()
-	f := File{Candidate: c, spoolDir: run.buffer.memory.tempDir()}
+	f := File{Candidate: c}
 	if b.At != nil {
 		f.content = b.At
 	} else if err := run.buffer.fill(&f, b.Reader); err != nil {
@@ -201,9 +201,6 @@ func (run *layerRun) file(ctx context.Context, e *image.Entry, b *image.Body, re
 	}
 	for _, a := range wanted {
 		run.analyze(ctx, a, &f, ref)
-	}
-	if err := f.Close(); err != nil {
-		return err
 	}
 	return ctx.Err()
 }

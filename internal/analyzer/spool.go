@@ -19,8 +19,6 @@ type Memory struct {
 	used atomic.Int64
 }
 
-func (m *Memory) tempDir() string { return m.TempDir }
-
 const defaultMemory = 128 << 20
 
 // take reserves n bytes, if they are to be had.

@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -10,12 +11,22 @@ import (
 
 // WalkDir reads a directory tree as if it were the only layer of an image. The
 // content of a file is opened only when it is read. Symbolic links are entries,
-// never followed. What can't be read is told to problem and left out, as are the
-// kernel's own file systems when dir is the root of a running system.
+// never followed, but dir may be one. What can't be read is told to problem and
+// left out, as are the kernel's own file systems when dir is the root of a running
+// system. The error is that of visit or ctx, or says that dir can't be read.
 func WalkDir(ctx context.Context, dir string, visit Visitor, problem func(path string, err error)) (Summary, error) {
 	var sum Summary
+	dir, err := filepath.EvalSymlinks(dir) // which filepath.WalkDir would take for a file
+	if err != nil {
+		return sum, err
+	}
+	if fi, err := os.Stat(dir); err != nil {
+		return sum, err
+	} else if !fi.IsDir() {
+		return sum, fmt.Errorf("%s is not a directory", dir)
+	}
 	live := isLive(dir)
-	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+	err = filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

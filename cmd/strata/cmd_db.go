@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -228,22 +230,62 @@ func writeStatus(w io.Writer, s store.AdvisoryStatus, now time.Time) error {
 	}
 	fmt.Fprint(w, "\n\n")
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(t, "ECOSYSTEM\tADVISORIES\tUPDATED\tNEWEST\tRELEASES\tMIRROR")
+	fmt.Fprintln(t, "ECOSYSTEM\tADVISORIES\tUPDATED\tNEWEST\tRELEASES")
 	for _, e := range s.Ecosystems {
-		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\n", report.Safe(e.Ecosystem), e.Records, ago(now, e.Synced), day(e.Newest),
-			report.Safe(shortList(e.Releases, 6)), report.Safe(e.Mirror))
+		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\n", report.Safe(e.Ecosystem), e.Records, ago(now, e.Synced), day(e.Newest), report.Safe(newestReleases(e.Releases)))
 	}
 	for _, l := range s.Lists {
-		fmt.Fprintf(t, "%s\t%d\t%s\t\t\t%s\n", strings.ToUpper(l.Name), l.Entries, ago(now, l.Synced), report.Safe(l.Location))
+		fmt.Fprintf(t, "%s\t%d\t%s\t\t\n", strings.ToUpper(l.Name), l.Entries, ago(now, l.Synced))
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	return writeOrigins(w, s)
 }
 
-func shortList(list []string, n int) string {
-	if len(list) <= n {
-		return strings.Join(list, ", ")
+// writeOrigins tells where the advisories are from: one mirror, as a rule.
+func writeOrigins(w io.Writer, s store.AdvisoryStatus) error {
+	var mirrors []string
+	of := map[string][]string{}
+	for _, e := range s.Ecosystems {
+		if of[e.Mirror] == nil {
+			mirrors = append(mirrors, e.Mirror)
+		}
+		of[e.Mirror] = append(of[e.Mirror], e.Ecosystem)
 	}
-	return fmt.Sprintf("%s and %d more", strings.Join(list[:n], ", "), len(list)-n)
+	fmt.Fprintln(w)
+	for _, m := range mirrors {
+		what := "Advisories"
+		if len(mirrors) > 1 {
+			what = strings.Join(of[m], ", ")
+		}
+		fmt.Fprintf(w, "%s: %s\n", report.Safe(what), report.Safe(m))
+	}
+	for _, l := range s.Lists {
+		fmt.Fprintf(w, "%s: %s\n", strings.ToUpper(l.Name), report.Safe(l.Location))
+	}
+	return nil
+}
+
+// newestReleases are the first few of a distribution's releases, the newest in front.
+func newestReleases(releases []string) string {
+	const few = 3
+	sorted := slices.Clone(releases)
+	slices.SortFunc(sorted, func(a, b string) int { return slices.Compare(numbers(b), numbers(a)) })
+	if len(sorted) <= few+1 {
+		return strings.Join(sorted, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(sorted[:few], ", "), len(sorted)-few)
+}
+
+// numbers are those in a release's name: 3 and 19 of v3.19.
+func numbers(release string) []int {
+	var out []int
+	for _, digits := range strings.FieldsFunc(release, func(r rune) bool { return r < '0' || r > '9' }) {
+		n, _ := strconv.Atoi(digits) // digits they are; too many of them sort anywhere
+		out = append(out, n)
+	}
+	return out
 }
 
 func day(t time.Time) string {

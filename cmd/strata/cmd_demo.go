@@ -15,6 +15,7 @@ import (
 
 	"strata/internal/advisory"
 	"strata/internal/analyzer"
+	"strata/internal/image"
 	"strata/internal/imagetest"
 	"strata/internal/match"
 	"strata/internal/report"
@@ -69,7 +70,7 @@ func (a *app) demo(ctx context.Context) (err error) {
 	if err := a.demoList(reports, host); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.stdout, "\nstrata scan --show-removed %s\n\n", demoImage)
+	fmt.Fprintf(a.stdout, "\n$ strata scan --show-removed %s\n\n", demoImage)
 	table := report.TableOptions{Width: terminalWidth(a.stdout), Color: useColor(a.stdout, "auto", a.env), ShowRemoved: true}
 	for _, r := range reports {
 		if strings.HasSuffix(r.Image.Reference, demoImage) {
@@ -175,7 +176,7 @@ func (a *app) scanDemoImage(ctx context.Context, scanner *scan.Scanner, db *stor
 
 func (a *app) demoList(reports []*report.Report, host string) error {
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "  IMAGE\tLAYERS\tPACKAGES\tCRITICAL\tHIGH\tMEDIUM\tLOW\tIN LOWER LAYERS")
+	fmt.Fprintln(w, "  IMAGE\tLAYERS\tPACKAGES\tCRITICAL\tHIGH\tMEDIUM\tLOW\tIN LOWER")
 	for _, r := range reports {
 		count, lower := map[report.Severity]int{}, 0
 		for i := range r.Findings {
@@ -199,7 +200,7 @@ func demoName(r *report.Report, host string) string {
 // demoImpact lists every image that holds the vulnerability, in whatever layer.
 func (a *app) demoImpact(reports []*report.Report, host string) error {
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "  IMAGE\tPACKAGE\tSTATE\tFIXED IN\tLAYER")
+	fmt.Fprintln(w, "  IMAGE\tPACKAGE\tSTATE\tFIX\tLAYER")
 	for _, r := range reports {
 		for i := range r.Findings {
 			f := &r.Findings[i]
@@ -211,7 +212,7 @@ func (a *app) demoImpact(reports []*report.Report, host string) error {
 				state += ", the distribution's"
 			}
 			fmt.Fprintf(w, "  %s\t%s %s\t%s\t%s\t%d  %s\n", demoName(r, host), f.PackageName, f.PackageVersion, state, f.FixedVersion,
-				f.Layer, report.Instruction(r.Layers[f.Layer].CreatedBy))
+				f.Layer, instruction(image.Layer{CreatedBy: r.Layers[f.Layer].CreatedBy}, 24))
 		}
 	}
 	return w.Flush()

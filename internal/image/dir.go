@@ -51,6 +51,9 @@ func WalkDir(ctx context.Context, dir string, visit Visitor, problem func(path s
 		e, err := entryOfFile(p, rel, d)
 		if err != nil {
 			problem(rel, err)
+			if d.IsDir() { // told once
+				return filepath.SkipDir
+			}
 			return nil
 		}
 		sum.Entries++

@@ -70,17 +70,30 @@ func (a *app) demo(ctx context.Context) (err error) {
 	if err := a.demoList(reports, host); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.stdout, "\n$ strata scan --show-removed %s\n\n", demoImage)
-	table := report.TableOptions{Width: terminalWidth(a.stdout), Color: useColor(a.stdout, "auto", a.env), ShowRemoved: true}
-	for _, r := range reports {
-		if strings.HasSuffix(r.Image.Reference, demoImage) {
-			if err := report.Write(a.stdout, "table", r, report.Options{Table: table}); err != nil {
-				return err
-			}
-		}
+	if err := a.demoReport(reports); err != nil {
+		return err
 	}
 	fmt.Fprintf(a.stdout, "\nWhere else is %s?\n\n", demoVulnerability)
 	return a.demoImpact(reports, host)
+}
+
+// demoReport shows the image that the demo looks at.
+func (a *app) demoReport(reports []*report.Report) (err error) {
+	asked := scanOptions{failOn: "high", showRemoved: true}
+	fmt.Fprintf(a.stdout, "\n$ strata scan --fail-on %s --show-removed %s\n\n", asked.failOn, demoImage)
+	table := report.TableOptions{Width: terminalWidth(a.stdout), Color: useColor(a.stdout, "auto", a.env), ShowRemoved: asked.showRemoved}
+	for _, r := range reports {
+		if !strings.HasSuffix(r.Image.Reference, demoImage) {
+			continue
+		}
+		if r.Verdict, err = asked.verdict(r); err != nil {
+			return err
+		}
+		if err := report.Write(a.stdout, "table", r, report.Options{Table: table}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // serveDemo builds the fleet and serves it on the loopback.

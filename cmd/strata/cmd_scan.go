@@ -262,7 +262,8 @@ func (a *app) inventories(ctx context.Context, ref string, o *scanOptions, quiet
 		Observer: bars, Parallel: o.parallel,
 	}
 	if parsed.Scheme == source.Dir {
-		return readRoot(ctx, scanner, parsed.Path)
+		res, err := scanner.Root(ctx, parsed.Path)
+		return []*scan.Result{res}, err
 	}
 	if !o.noCache {
 		cache, err := a.openCache(ctx)
@@ -286,22 +287,6 @@ func (a *app) inventories(ctx context.Context, ref string, o *scanOptions, quiet
 		results = append(results, res)
 	}
 	return results, nil
-}
-
-// readRoot reads a root file system. A symbolic link to one is followed; the
-// walk itself follows none.
-func readRoot(ctx context.Context, scanner *scan.Scanner, path string) ([]*scan.Result, error) {
-	dir, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return nil, err
-	}
-	if f, err := os.Stat(dir); err != nil {
-		return nil, err
-	} else if !f.IsDir() {
-		return nil, fmt.Errorf("dir:%s: not a directory; give an archive by its path alone", path)
-	}
-	res, err := scanner.Root(ctx, dir)
-	return []*scan.Result{res}, err
 }
 
 func (a *app) openCache(ctx context.Context) (*store.Cache, error) {

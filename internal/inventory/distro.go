@@ -66,6 +66,8 @@ func (d Distro) Ecosystem() (string, bool) {
 		return "MinimOS", true
 	case "alpaquita":
 		return withRelease("Alpaquita", release)
+	case "bellsoft-hardened-containers":
+		return withRelease("BellSoft Hardened Containers", release)
 	}
 	return "", false
 }
@@ -102,24 +104,24 @@ func ubuntuLTS(release string) bool {
 	return month == "04" && len(year) == 2 && (year[1]-'0')%2 == 0
 }
 
-// suse turns 15.4 into "SUSE:Linux Enterprise Server 15 SP4".
+// suse turns 15.4 into "SUSE:Linux Enterprise Server 15 SP4". There are no service
+// packs since 16.
 func suse(release string) (string, bool) {
-	if release == "" {
-		return "", false
+	switch m, sp, ok := strings.Cut(release, "."); {
+	case m != "11" && m != "12" && m != "15":
+	case ok && sp != "0":
+		release = m + " SP" + sp
+	default:
+		release = m
 	}
-	m, sp, ok := strings.Cut(release, ".")
-	e := "SUSE:Linux Enterprise Server " + m
-	if ok && sp != "0" {
-		e += " SP" + sp
-	}
-	return e, true
+	return withRelease("SUSE:Linux Enterprise Server", release, " ")
 }
 
 // openEuler names its releases 22.03-LTS-SP1 in OSV and "22.03 (LTS-SP1)" in
 // VERSION; VERSION_ID has the number alone.
 func openEuler(d Distro) (string, bool) {
 	release := d.VersionID
-	if _, rest, ok := strings.Cut(d.Name, "("); ok {
+	if _, rest, ok := strings.Cut(d.Name, "("); ok && release != "" {
 		release += "-" + strings.TrimSuffix(rest, ")")
 	}
 	return withRelease("openEuler", release)

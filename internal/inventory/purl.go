@@ -13,7 +13,7 @@ func packageURL(p *Package, d Distro) string {
 	var q packageurl.Qualifiers
 	switch p.Type {
 	case "deb", "apk", "rpm", "alpm", "opkg":
-		namespace = d.ID
+		namespace = vendor(d)
 		if p.Arch != "" {
 			q = append(q, packageurl.Qualifier{Key: "arch", Value: p.Arch})
 		}
@@ -28,7 +28,7 @@ func packageURL(p *Package, d Distro) string {
 		if group, artifact, ok := strings.Cut(name, ":"); ok {
 			namespace, name = group, artifact
 		}
-	case "npm", "golang", "composer", "swift", "github":
+	case "npm", "golang", "composer", "swift", "ebuild":
 		if i := strings.LastIndexByte(name, '/'); i > 0 {
 			namespace, name = name[:i], name[i+1:]
 		}
@@ -36,4 +36,16 @@ func packageURL(p *Package, d Distro) string {
 		name = strings.ToLower(strings.ReplaceAll(name, "_", "-"))
 	}
 	return packageurl.NewPackageURL(p.Type, namespace, name, version, q, "").ToString()
+}
+
+// vendor is the namespace of a distribution's packages, which the purl types and
+// other tools call by the vendor's name: pkg:rpm/redhat, pkg:rpm/opensuse.
+func vendor(d Distro) string {
+	switch {
+	case d.ID == "rhel":
+		return "redhat"
+	case strings.HasPrefix(d.ID, "opensuse-"):
+		return "opensuse"
+	}
+	return d.ID
 }

@@ -306,3 +306,38 @@ func randomLayers(r *rand.Rand) (layers [][]string, visible map[string]string) {
 	}
 	return layers, visible
 }
+
+// FuzzMerge: whatever stack of layers, Merge ends, and what it says is possible.
+func FuzzMerge(f *testing.F) {
+	f.Add("l lib -> usr/lib\nf usr/lib/x = npm x 1\n\nf lib/x = npm x 2\n\no usr")
+	f.Add("f a = npm x 1\n\nd a\nf a/b = npm y 1\n\nw a")
+	f.Add("l a -> b\nl b -> a\nf a/x = npm x 1\n\nl c -> a/x\nf c/y")
+	f.Add(status + "deb a 1\n\nw var/lib\n\n" + status + "deb a 2")
+	f.Fuzz(func(t *testing.T, picture string) {
+		var layers []*Layer
+		for text := range strings.SplitSeq(picture, "\n\n") {
+			var lines []string
+			for line := range strings.SplitSeq(text, "\n") {
+				entry, _, _ := strings.Cut(line, " = ")
+				if len(strings.Fields(entry)) > 1 && len(line) > 2 && line[1] == ' ' && PathKind(line[0]).valid() && !strings.HasPrefix(line[2:], "/") {
+					lines = append(lines, line)
+				}
+			}
+			layers = append(layers, layerOf(lines...))
+		}
+		img := Merge(layers)
+		ids := map[string]bool{}
+		for _, p := range img.Packages {
+			if ids[p.ID] {
+				t.Errorf("two packages have the id of %+v", p)
+			}
+			ids[p.ID] = true
+			switch {
+			case p.Layer < 0 || p.Layer >= len(layers), len(p.Locations) == 0,
+				p.State == Present && p.StateLayer != -1,
+				p.State != Present && (p.StateLayer <= p.Layer || p.StateLayer >= len(layers)):
+				t.Errorf("impossible package %+v in %d layers", p, len(layers))
+			}
+		}
+	})
+}

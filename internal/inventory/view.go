@@ -76,7 +76,7 @@ func imagePackage(h *held) ImagePackage {
 // packageID is short, and the same for the same package in the same image.
 func packageID(p *ImagePackage) string {
 	h := sha256.New()
-	for _, s := range []string{p.PURL, strconv.Itoa(p.Layer), string(p.State), strconv.Itoa(p.StateLayer), p.Owner} {
+	for _, s := range []string{p.PURL, p.Name, strconv.Itoa(p.Layer), string(p.State), strconv.Itoa(p.StateLayer), p.Owner} {
 		h.Write([]byte(s))
 		h.Write([]byte{0})
 	}

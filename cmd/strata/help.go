@@ -58,6 +58,24 @@ func usage(cmd *cobra.Command) error {
 	return err
 }
 
+// newHelpCommand is cobra's own, save that an unknown command is an error.
+func newHelpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:               "help [COMMAND]",
+		Short:             "Tell how a command is used",
+		PersistentPreRunE: func(*cobra.Command, []string) error { return nil }, // settings may be what help is needed with
+		RunE: func(cmd *cobra.Command, args []string) error {
+			asked, _, err := cmd.Root().Find(args)
+			if err != nil {
+				return err
+			}
+			asked.InitDefaultHelpFlag() // which cobra else does for the command it runs
+			asked.InitDefaultVersionFlag()
+			return asked.Help()
+		},
+	}
+}
+
 // flagGroups are the flags by the title of their group, in the order in which
 // they were defined; those without one are the rest, and come last.
 func flagGroups(flags *pflag.FlagSet, rest string) []*pflag.FlagSet {

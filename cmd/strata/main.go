@@ -95,6 +95,7 @@ the environment, which beats the file.`,
 	root.AddCommand(newScanCommand(a), newDBCommand(a), newDemoCommand(a))
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetUsageFunc(usage)
+	root.SetHelpCommand(newHelpCommand())
 	root.SetFlagErrorFunc(wrongFlag)
 	return root
 }

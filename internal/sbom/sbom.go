@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
 	"github.com/CycloneDX/cyclonedx-go"
 	"github.com/package-url/packageurl-go"
@@ -26,8 +25,15 @@ import (
 	"strata/internal/inventory"
 )
 
-// maxSize of a document in bytes; those of the largest images have some 50 MiB.
-const maxSize = 512 << 20
+// Bounds of a document. Those of the largest images have some 50 MiB; an object is
+// a few bytes in a document, and hundreds in memory.
+const (
+	maxSize    = 256 << 20 // bytes
+	maxObjects = 2 << 20
+)
+
+// maxProblems that are listed.
+const maxProblems = 200
 
 // A Document is an SBOM as an inventory.
 type Document struct {
@@ -35,10 +41,12 @@ type Document struct {
 	Format    string
 	Inventory inventory.Image
 
-	seen map[string]bool // ids of packages
+	seen map[string]bool // purls
 }
 
-// Read reads CycloneDX (JSON or XML) or SPDX (JSON or tag-value), told by content.
+// Read reads CycloneDX (JSON or XML) or SPDX 2 (JSON or tag-value), told by content.
+// Components that can't be matched, for they have no purl or no version, are
+// problems of the inventory; the error is for what is no SBOM.
 func Read(r io.Reader) (Document, error) {
 	b, err := io.ReadAll(io.LimitReader(r, maxSize+1))
 	if err != nil {
@@ -52,7 +60,7 @@ func Read(r io.Reader) (Document, error) {
 		return Document{}, err
 	}
 	doc.seen = map[string]bool{}
-	doc.Inventory.Distro = doc.distro(packages)
+	doc.Inventory.Distro = distroOf(packages)
 	for _, c := range packages {
 		doc.add(c)
 	}
@@ -67,10 +75,18 @@ type component struct {
 	purl, name, version string
 	licenses            []string
 	os                  bool // it is the operating system
+	file                bool // it is a file, a container or anything else that is no package
+	// source is the distribution's source package, where not the purl tells it.
+	source, sourceVersion string
 }
 
 func parse(b []byte) (Document, []component, error) {
 	trimmed := bytes.TrimLeft(bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")), " \t\r\n")
+	for _, mark := range []string{"{", "<", "PackageName:"} {
+		if n := bytes.Count(trimmed, []byte(mark)); n > maxObjects {
+			return Document{}, nil, fmt.Errorf("the document has %d objects, more than %d", n, maxObjects)
+		}
+	}
 	switch {
 	case bytes.HasPrefix(trimmed, []byte("{")):
 		return parseJSON(trimmed)
@@ -118,15 +134,47 @@ func cycloneDX(b []byte, format cyclonedx.BOMFileFormat) (out []component, err e
 		}
 		for i := range *list {
 			c := &(*list)[i]
-			out = append(out, component{
-				purl: c.PackageURL, name: c.Name, version: c.Version, licenses: cycloneDXLicenses(c),
-				os: c.Type == cyclonedx.ComponentTypeOS,
-			})
+			out = append(out, cycloneDXComponent(c))
 			walk(c.Components)
 		}
 	}
 	walk(bom.Components)
 	return out, nil
+}
+
+func cycloneDXComponent(c *cyclonedx.Component) component {
+	out := component{purl: c.PackageURL, name: c.Name, version: c.Version, licenses: cycloneDXLicenses(c)}
+	switch c.Type {
+	case cyclonedx.ComponentTypeOS:
+		out.os = true
+	case cyclonedx.ComponentTypeLibrary, cyclonedx.ComponentTypeApplication, cyclonedx.ComponentTypeFramework, cyclonedx.ComponentTypePlatform, "":
+	default:
+		out.file = true
+	}
+	if c.Properties != nil {
+		out.trivySource(*c.Properties)
+	}
+	return out
+}
+
+// trivySource takes the source package from where Trivy writes it.
+func (c *component) trivySource(properties []cyclonedx.Property) {
+	var version, release, epoch string
+	for _, p := range properties {
+		switch p.Name {
+		case "aquasecurity:trivy:SrcName":
+			c.source = p.Value
+		case "aquasecurity:trivy:SrcVersion":
+			version = p.Value
+		case "aquasecurity:trivy:SrcRelease":
+			release = "-" + p.Value
+		case "aquasecurity:trivy:SrcEpoch":
+			epoch = p.Value + ":"
+		}
+	}
+	if version != "" {
+		c.sourceVersion = epoch + version + release
+	}
 }
 
 func cycloneDXLicenses(c *cyclonedx.Component) (out []string) {
@@ -173,7 +221,12 @@ func spdxDocument(read func() (*spdx.Document, error)) (out []component, err err
 		}
 		for _, p := range doc.Packages {
 			c := component{name: p.PackageName, version: p.PackageVersion, licenses: spdxLicenses(p.PackageLicenseDeclared)}
-			c.os = p.PrimaryPackagePurpose == "OPERATING-SYSTEM"
+			switch p.PrimaryPackagePurpose {
+			case "OPERATING-SYSTEM":
+				c.os = true
+			case "FILE", "CONTAINER", "DEVICE", "SOURCE", "ARCHIVE":
+				c.file = true
+			}
 			for _, ref := range p.PackageExternalReferences {
 				if ref.RefType == "purl" {
 					c.purl = ref.Locator
@@ -193,29 +246,6 @@ func spdxLicenses(l string) []string {
 	return []string{l}
 }
 
-// distro is that of the operating system's component, or else the one that the
-// packages' purls name most.
-func (*Document) distro(components []component) inventory.Distro {
-	count := map[string]int{}
-	for _, c := range components {
-		if c.os && c.version != "" {
-			return inventory.Distro{ID: strings.ToLower(c.name), VersionID: c.version}
-		}
-		if u, err := packageurl.FromString(c.purl); err == nil {
-			count[u.Qualifiers.Map()["distro"]]++
-		}
-	}
-	delete(count, "")
-	best := ""
-	for d, n := range count {
-		if n > count[best] || n == count[best] && d < best {
-			best = d
-		}
-	}
-	id, version, _ := strings.Cut(best, "-")
-	return inventory.Distro{ID: id, VersionID: version}
-}
-
 // ecosystems are OSV's names by purl type.
 var ecosystems = map[string]string{
 	"npm": "npm", "pypi": "PyPI", "maven": "Maven", "golang": "Go", "cargo": "crates.io", "gem": "RubyGems",
@@ -225,7 +255,7 @@ var ecosystems = map[string]string{
 
 func (d *Document) add(c component) {
 	if c.os || c.purl == "" {
-		if !c.os && c.name != "" && c.version != "" {
+		if !c.os && !c.file && c.name != "" && c.version != "" {
 			d.problem("component %q %q has no purl: it can't be matched", c.name, c.version)
 		}
 		return
@@ -235,42 +265,35 @@ func (d *Document) add(c component) {
 		d.problem("component %q: purl %q: %v", c.name, c.purl, err)
 		return
 	}
-	p := inventory.ImagePackage{
-		Package: packageOf(u), PURL: c.purl, State: inventory.Present, StateLayer: -1,
+	if u.Type == "oci" || u.Type == "docker" {
+		return // the image itself
 	}
-	p.Licenses = c.licenses
+	if d.seen[c.purl] {
+		return
+	}
+	d.seen[c.purl] = true
+	p := inventory.ImagePackage{
+		Package: packageOf(u, c), PURL: c.purl, State: inventory.Present, StateLayer: -1,
+	}
+	if p.Version == "" {
+		d.problem("component %q: purl %q has no version: it can't be matched", c.name, c.purl)
+		return
+	}
 	if p.Distribution() {
 		p.Ecosystem, _ = d.Inventory.Distro.Ecosystem()
 	}
 	sum := sha256.Sum256([]byte(c.purl))
 	p.ID = hex.EncodeToString(sum[:8])
-	if d.seen[p.ID] {
-		return
-	}
-	d.seen[p.ID] = true
 	d.Inventory.Packages = append(d.Inventory.Packages, p)
 }
 
 func (d *Document) problem(format string, args ...any) {
-	d.Inventory.Problems = append(d.Inventory.Problems, inventory.Problem{Layer: -1, Analyzer: "sbom", Message: fmt.Sprintf(format, args...)})
-}
-
-// packageOf turns a purl into a package as the analyzers would name it.
-func packageOf(u packageurl.PackageURL) inventory.Package {
-	q := u.Qualifiers.Map()
-	p := inventory.Package{Type: u.Type, Name: u.Name, Version: u.Version, Ecosystem: ecosystems[u.Type], Arch: q["arch"]}
-	switch {
-	case u.Type == "maven" && u.Namespace != "":
-		p.Name = u.Namespace + ":" + u.Name
-	case u.Type == "rpm" && q["epoch"] != "" && q["epoch"] != "0":
-		p.Version = q["epoch"] + ":" + u.Version
-	case !p.Distribution() && u.Namespace != "":
-		p.Name = u.Namespace + "/" + u.Name
+	message := fmt.Sprintf(format, args...)
+	switch n := len(d.Inventory.Problems); {
+	case n > maxProblems:
+		return
+	case n == maxProblems:
+		message = fmt.Sprintf("more than %d components can't be matched; the rest is not listed", maxProblems)
 	}
-	if u.Type == "golang" && u.Name == "stdlib" {
-		p.Version = strings.TrimPrefix(p.Version, "go")
-	}
-	// Syft names the source package so.
-	p.SourceName, p.SourceVersion, _ = strings.Cut(q["upstream"], "@")
-	return p
+	d.Inventory.Problems = append(d.Inventory.Problems, inventory.Problem{Layer: -1, Analyzer: "sbom", Message: message})
 }

@@ -244,6 +244,10 @@ func (run *layerRun) analyze(ctx context.Context, a Analyzer, f *File, ref int) 
 	res, err := protect(ctx, a, f)
 	if err != nil && ctx.Err() == nil {
 		run.problem(f.Path, a.Name(), err.Error())
+		if res.Kind == inventory.Database {
+			// Without its database nothing is known of the distribution's packages.
+			run.layer.Problems[len(run.layer.Problems)-1].Incomplete = true
+		}
 	}
 	for _, n := range res.Notes {
 		run.problem(f.Path, a.Name(), n)
@@ -252,7 +256,7 @@ func (run *layerRun) analyze(ctx context.Context, a Analyzer, f *File, ref int) 
 		return
 	}
 	for _, o := range res.Owned {
-		run.owners[o.Path] = o.Owner
+		run.owners[validPath(o.Path)] = o.Owner
 	}
 	if res.silent() {
 		return
@@ -318,7 +322,14 @@ func protect(ctx context.Context, a Analyzer, f *File) (res Result, err error) {
 // maxProblems of one layer; a hostile layer could have millions.
 const maxProblems = 200
 
+// maxMessage bounds one, in bytes: errors may quote what they stumbled over.
+const maxMessage = 1 << 10
+
 func (run *layerRun) problem(path, analyzer, message string) {
+	if len(message) > maxMessage {
+		message = message[:maxMessage] + "…"
+	}
+	message = validText(message)
 	switch n := len(run.layer.Problems); {
 	case n < maxProblems:
 		run.layer.Problems = append(run.layer.Problems, inventory.Problem{Path: path, Layer: -1, Analyzer: analyzer, Message: message})

@@ -187,6 +187,7 @@ z 1
 			`! a.pkg : the entry's name has ".." in it: it is read, but hides nothing`}},
 		{"a name that is no UTF-8", "-- layer0/d\xff/a.pkg --\na 1\n-- layer0/d\xfe/a.pkg --\na 2\n-- layer0/l.pkg -> d\xff/a.pkg --\n",
 			[]string{`d\xfe/a.pkg: a 2`, `d\xff/a.pkg: a 1`, `l.pkg -> d\xff/a.pkg`}},
+		{"the owner of such a name", "-- layer0/d\xff/a.pkg --\na 1\n-- layer0/x.owns --\nd\xff/a.pkg\n", []string{`d\xff/a.pkg: a 1 owner=deb:x`}},
 		{"nothing found in a file is no file", "-- layer0/a.pkg (trim) --\n-- layer0/b.txt --\nb 1\n", nil},
 	}
 	for _, tt := range tests {
@@ -249,6 +250,14 @@ func TestRunnerManyProblems(t *testing.T) {
 	}
 	if len(l.Files) != 3*maxProblems {
 		t.Errorf("%d files found", len(l.Files))
+	}
+}
+
+func TestRunnerLongMessage(t *testing.T) {
+	long := fake{".x", func(*File) (Result, error) { return Result{}, errors.New(strings.Repeat("\xff\x00", 1<<20)) }}
+	l := runLayer(t, &Runner{Analyzers: []Analyzer{long}}, bytes.NewReader(tarOfPicture(t, "-- layer0/a.x --\nx\n")))
+	if len(l.Problems) != 1 || len(l.Problems[0].Message) > 4*maxMessage || l.Problems[0].Message != validText(l.Problems[0].Message) {
+		t.Errorf("%d problems, the first of %d bytes", len(l.Problems), len(l.Problems[0].Message))
 	}
 }
 

@@ -259,7 +259,7 @@ func (a *app) inventories(ctx context.Context, ref string, o *scanOptions, quiet
 	defer bars.Close()
 	scanner := &scan.Scanner{
 		Runner:   &analyzer.Runner{Analyzers: analyzer.Default(), Memory: &analyzer.Memory{Limit: int64(o.memory) / 4}},
-		Observer: bars, Parallel: o.parallel,
+		Observer: bars, Parallel: o.parallel, Log: a.log,
 	}
 	if parsed.Scheme == source.Dir {
 		res, err := scanner.Root(ctx, parsed.Path)

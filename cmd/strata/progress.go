@@ -139,7 +139,8 @@ func (p *progress) doneLine(l image.Layer, lp *layerProgress, err error) {
 	if err != nil {
 		verb = "failed after"
 	}
-	fmt.Fprintf(p.lines, "layer %s %s %s in %s%s  %s\n", layerName(l), verb, report.Size(n), duration(took), speed(n, took), instruction(l, 60))
+	line := fmt.Sprintf("layer %s %s %s in %s%s  %s", layerName(l), verb, report.Size(n), duration(took), speed(n, took), instruction(l, 60))
+	fmt.Fprintln(p.lines, strings.TrimRight(line, " "))
 }
 
 // Close ends the bars and leaves nothing of them; where there are none, it sums
@@ -150,6 +151,10 @@ func (p *progress) Close() {
 	}
 	done, known, failed := p.done.Load(), p.known.Load(), p.failed.Load()
 	if done+known+failed == 0 {
+		return
+	}
+	if done+failed == 0 {
+		fmt.Fprintf(p.lines, "layers: all %d known\n", known)
 		return
 	}
 	took := p.now().Sub(p.start)

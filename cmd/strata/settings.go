@@ -27,7 +27,8 @@ func (a *app) applySettings(cmd *cobra.Command) error {
 	if err := a.applyEnvironment(cmd, given); err != nil {
 		return err
 	}
-	if err := a.applyFile(cmd, given); err != nil {
+	file, err := a.applyFile(cmd, given)
+	if err != nil {
 		return err
 	}
 	verbose, quiet := flagOn(cmd, "verbose"), flagOn(cmd, "quiet")
@@ -39,6 +40,10 @@ func (a *app) applySettings(cmd *cobra.Command) error {
 	case quiet:
 		a.quiet = true
 		a.logAt(slog.LevelError)
+	}
+	if file != "" && cmd.Flag("config").Value.String() == "" {
+		// It may come with a checkout that is not the user's own.
+		a.say("settings of %s are in force", file)
 	}
 	if dir := cmd.Flag("cache-dir").Value.String(); dir != "" {
 		env := a.env
@@ -82,31 +87,31 @@ func (a *app) applyEnvironment(cmd *cobra.Command, given map[string]bool) (err e
 	return err
 }
 
-func (a *app) applyFile(cmd *cobra.Command, given map[string]bool) error {
+func (a *app) applyFile(cmd *cobra.Command, given map[string]bool) (string, error) {
 	path, b, err := a.readSettings(cmd.Flag("config").Value.String())
 	if err != nil || b == nil {
-		return err
+		return "", err
 	}
 	var doc yaml.Node
 	if err := yaml.Unmarshal(b, &doc); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return "", fmt.Errorf("%s: %w", path, err)
 	}
 	if len(doc.Content) == 0 {
-		return nil
+		return "", nil
 	}
 	settings := doc.Content[0]
 	if settings.Kind != yaml.MappingNode {
-		return fmt.Errorf("%s:%d: want settings as `name: value`, one a line", path, settings.Line)
+		return "", fmt.Errorf("%s:%d: want settings as `name: value`, one a line", path, settings.Line)
 	}
 	known := allFlags(cmd.Root())
 	lines := map[string]int{}
 	for i := 0; i+1 < len(settings.Content); i += 2 {
 		key, value := settings.Content[i], settings.Content[i+1]
 		if !known[key.Value] {
-			return fmt.Errorf("%s:%d: no setting is called %q; they have the names of the flags, see `strata scan --help`", path, key.Line, key.Value)
+			return "", fmt.Errorf("%s:%d: no setting is called %q; they have the names of the flags, see `strata scan --help`", path, key.Line, key.Value)
 		}
 		if lines[key.Value] > 0 {
-			return fmt.Errorf("%s:%d: %s is set in line %d already", path, key.Line, key.Value, lines[key.Value])
+			return "", fmt.Errorf("%s:%d: %s is set in line %d already", path, key.Line, key.Value, lines[key.Value])
 		}
 		lines[key.Value] = key.Line
 		f := cmd.Flags().Lookup(key.Value)
@@ -114,10 +119,10 @@ func (a *app) applyFile(cmd *cobra.Command, given map[string]bool) error {
 			continue // of another command, or overruled
 		}
 		if err := setFrom(f, value); err != nil {
-			return fmt.Errorf("%s:%d: %s: %w", path, value.Line, key.Value, err)
+			return "", fmt.Errorf("%s:%d: %s: %w", path, value.Line, key.Value, err)
 		}
 	}
-	return nil
+	return path, nil
 }
 
 func setFrom(f *pflag.Flag, value *yaml.Node) error {

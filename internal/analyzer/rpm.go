@@ -49,7 +49,7 @@ func (rpm) Analyze(ctx context.Context, f *File) (Result, error) {
 	}
 	headers, err := rpmHeaders(f)
 	if err != nil {
-		return Result{}, err
+		return l.Result, err
 	}
 	// Headers don't overlap, so all of them have no more bytes than the file.
 	left := f.Size

@@ -57,6 +57,9 @@ func coverageProblems(img *inventory.Image, r *Result) []inventory.Problem {
 			add(true, "no advisory data for %s: %s not checked", distroName(img.Distro), counted(c.Packages, kind+" package"))
 		case isType:
 			add(false, "no database of advisories is about %s packages: %s not checked", kind, counted(c.Packages, "package"))
+		case c.Advisories == 0 && r.synced[advisory.Base(c.Ecosystem)]:
+			add(true, "no advisory data for %s: %s not checked (the advisories of %s are here, and name no such release)",
+				c.Ecosystem, counted(c.Packages, "package"), advisory.Base(c.Ecosystem))
 		case c.Advisories == 0:
 			add(true, "no advisory data for %s: %s not checked (`strata db update --ecosystem %q` fetches what there is)",
 				c.Ecosystem, counted(c.Packages, "package"), advisory.Base(c.Ecosystem))

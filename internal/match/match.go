@@ -103,6 +103,9 @@ type Result struct {
 	Starter bool
 	// Problems name what was not, or not well, matched.
 	Problems []inventory.Problem
+
+	// synced are the ecosystems, without release, that the database has.
+	synced map[string]bool
 }
 
 // A Coverage tells what there was to match an ecosystem's packages with.
@@ -148,7 +151,10 @@ func find(ctx context.Context, img *inventory.Image, db Advisories, now time.Tim
 	if err := m.join(ctx, db); err != nil {
 		return Result{}, err
 	}
-	r := Result{Findings: m.findings(), Coverage: coverageOf(img.Packages, coverage, now)}
+	r := Result{Findings: m.findings(), Coverage: coverageOf(img.Packages, coverage, now), synced: map[string]bool{}}
+	for _, c := range coverage {
+		r.synced[advisory.Base(c.Ecosystem)] = !c.Starter && !c.Synced.IsZero()
+	}
 	for _, c := range r.Coverage {
 		r.Starter = r.Starter || c.Starter
 	}

@@ -99,7 +99,7 @@ func (t *table) ageWarnings() []string {
 	if a.AgeHours < oldAdvisories || a.Starter {
 		return nil
 	}
-	return []string{fmt.Sprintf("the advisories are %s old: run strata db update", age(a.AgeHours))}
+	return []string{fmt.Sprintf("the advisories were updated %s: run strata db update", age(a.AgeHours))}
 }
 
 // aboutAdvisories tells whether matching itself says what it had no advisories
@@ -232,20 +232,22 @@ func (t *table) advisories() {
 	}
 	line := "Advisories: " + cutMiddle(Safe(a.Source), t.Width/2)
 	if a.Updated != nil && !a.Starter {
-		line += fmt.Sprintf(", updated %s ago", age(a.AgeHours))
+		line += ", updated " + age(a.AgeHours)
 	}
 	t.paragraph(dim, line, 0, t.Width)
 }
 
-// age is a number of hours for people.
+// age is how long ago a number of hours is, for people.
 func age(hours float64) string {
 	switch {
+	case hours < 1.0/60:
+		return "just now"
 	case hours < 1:
-		return plural(max(int(hours*60), 0), "minute")
+		return plural(int(hours*60), "minute") + " ago"
 	case hours < 48:
-		return plural(int(hours), "hour")
+		return plural(int(hours), "hour") + " ago"
 	}
-	return plural(int(hours/24), "day")
+	return plural(int(hours/24), "day") + " ago"
 }
 
 // verdict is the last word, with the reasons and what to do.

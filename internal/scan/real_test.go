@@ -42,8 +42,6 @@ type truth struct {
 		Present                   bool   `json:"present_in_final"`
 		Removed                   int    `json:"removed_in_layer"`
 		Owner                     string `json:"owner_deb"`
-		// Pseudo packages of rpm are keys.
-		Pseudo bool
 	}
 }
 
@@ -51,9 +49,6 @@ type truth struct {
 func (tr *truth) lines() []string {
 	var out []string
 	for _, p := range tr.Packages {
-		if p.Pseudo {
-			continue
-		}
 		gone := -1
 		if !p.Present {
 			gone = p.Removed

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"runtime"
 	"sync"
 
@@ -48,6 +49,8 @@ type Scanner struct {
 	Cache Cache
 	// Observer may be nil.
 	Observer Observer
+	// Log is told of a cache that can't be written; nil discards.
+	Log *slog.Logger
 	// Parallel is how many layers are read at the same time; 0 means as many as
 	// there are processors.
 	Parallel int
@@ -68,7 +71,7 @@ type Result struct {
 
 // Image scans an image. A layer that can't be had or is damaged is a Problem
 // that makes the result incomplete; the error is for what leaves no result: a
-// cancelled context, or a cache or disk that does not work.
+// cancelled context. A cache that does not work costs only time.
 func (s *Scanner) Image(ctx context.Context, img *image.Image) (*Result, error) {
 	known, err := s.known(ctx, img.Layers)
 	if err != nil {
@@ -96,11 +99,15 @@ func (s *Scanner) Image(ctx context.Context, img *image.Image) (*Result, error) 
 
 // Root scans a directory as an image of one layer, which is never cached.
 func (s *Scanner) Root(ctx context.Context, dir string) (*Result, error) {
+	whole := image.Layer{Index: 0, Size: -1, CreatedBy: dir}
+	s.observe(func(o Observer) { o.LayerStarted(whole) })
 	l, err := s.Runner.Root(ctx, dir)
+	s.observe(func(o Observer) { o.LayerDone(whole, err) })
 	if err != nil {
 		return nil, fmt.Errorf("scan %s: %w", dir, err)
 	}
-	img := &image.Image{Reference: "dir:" + dir, Layers: []image.Layer{{Index: 0, Size: l.Size, CreatedBy: dir}}}
+	img := &image.Image{Reference: "dir:" + dir, Layers: []image.Layer{whole}}
+	img.Layers[0].Size = l.Size
 	layers := []*inventory.Layer{l}
 	return &Result{Image: img, Layers: layers, Inventory: inventory.Merge(layers), Read: 1}, nil
 }
@@ -145,7 +152,7 @@ func (s *Scanner) lookup(ctx context.Context, id image.DiffID) (*inventory.Layer
 	return l, err
 }
 
-func (s *Scanner) keep(ctx context.Context, l *inventory.Layer) error {
+func (s *Scanner) keep(ctx context.Context, l *inventory.Layer) {
 	s.mu.Lock()
 	if s.seen == nil {
 		s.seen = map[image.DiffID]*inventory.Layer{}
@@ -153,9 +160,13 @@ func (s *Scanner) keep(ctx context.Context, l *inventory.Layer) error {
 	s.seen[l.DiffID] = l
 	s.mu.Unlock()
 	if s.Cache == nil {
-		return nil
+		return
 	}
-	return s.Cache.PutLayer(ctx, analyzer.SetVersion, l)
+	err := s.Cache.PutLayer(ctx, analyzer.SetVersion, l)
+	if err != nil && ctx.Err() == nil && s.Log != nil {
+		// The scan is as good without; only the next one is slower.
+		s.Log.Warn("layer is not kept", "layer", l.DiffID, "error", err)
+	}
 }
 
 func (s *Scanner) observe(tell func(Observer)) {
@@ -205,7 +216,8 @@ func (r *reading) visit(ctx context.Context, b image.Blob) error {
 		return nil
 	}
 	r.known[l.DiffID] = l
-	return s.keep(ctx, l)
+	s.keep(ctx, l)
+	return nil
 }
 
 func (r *reading) read(ctx context.Context, b image.Blob) (*inventory.Layer, error) {

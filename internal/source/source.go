@@ -186,13 +186,9 @@ type Attempt struct {
 
 func (e *NotFoundError) Error() string {
 	var b strings.Builder
-	b.WriteString("could not be had from anywhere")
-	for i, a := range e.Tried {
-		sep := "; "
-		if i == 0 {
-			sep = ": "
-		}
-		fmt.Fprintf(&b, "%s%s: %v", sep, a.Scheme, a.Err)
+	b.WriteString("could not be had from anywhere:")
+	for _, a := range e.Tried {
+		fmt.Fprintf(&b, "\n  %s: %v", a.Scheme, a.Err)
 	}
 	return b.String()
 }

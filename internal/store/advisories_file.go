@@ -165,9 +165,9 @@ var errNewer = errors.New("made by a newer strata")
 // damaged tells that an error means that the file is no SQLite database, or no
 // whole one.
 func damaged(err error) bool {
-	const corrupt, notADatabase = 11, 26 // https://www.sqlite.org/rescode.html
+	const corrupt, notADatabase, shortRead = 11, 26, 522 // https://www.sqlite.org/rescode.html
 	e, ok := errors.AsType[*sqlite.Error](err)
-	return ok && (e.Code()&0xff == corrupt || e.Code()&0xff == notADatabase)
+	return ok && (e.Code()&0xff == corrupt || e.Code()&0xff == notADatabase || e.Code() == shortRead)
 }
 
 // publish puts the draft in the place of what readers open next; after it has

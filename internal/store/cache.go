@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -48,10 +49,25 @@ const maxCachedLayer = 1 << 30
 // OpenCache opens the cache file, and makes it when there is none.
 func OpenCache(ctx context.Context, path string) (*Cache, error) {
 	c, err := openCache(ctx, path)
+	if damaged(err) {
+		// Nothing in it is lost that can't be had again.
+		if err = removeCache(path); err == nil {
+			c, err = openCache(ctx, path)
+		}
+	}
 	if err != nil {
-		return nil, fmt.Errorf("cache %s: %w (delete the file, or scan with --no-cache)", path, err)
+		return nil, fmt.Errorf("cache %s: %w (give another folder by --cache-dir)", path, err)
 	}
 	return c, nil
+}
+
+func removeCache(path string) error {
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 func openCache(ctx context.Context, path string) (*Cache, error) {
@@ -124,13 +140,20 @@ func (c *Cache) Layer(ctx context.Context, id image.DiffID, set string) (*invent
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, fmt.Errorf("%w: %s", scan.ErrNotCached, id)
 	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	if err != nil {
-		return nil, fmt.Errorf("cache: layer %s: %w", id, err)
+		// A cache that can't be read is as good as none.
+		return nil, fmt.Errorf("%w: %s: %w", scan.ErrNotCached, id, err)
 	}
 	l, err := c.decode(blob)
-	if err != nil || l.DiffID != id {
+	if err == nil && l.DiffID != id {
+		err = fmt.Errorf("it is of layer %s", l.DiffID)
+	}
+	if err != nil {
 		// A damaged row is as good as none: the layer is read again.
-		return nil, fmt.Errorf("%w: %s: damaged: %w", scan.ErrNotCached, id, err)
+		return nil, fmt.Errorf("%w: %s: its row is damaged: %w", scan.ErrNotCached, id, err)
 	}
 	return l, nil
 }

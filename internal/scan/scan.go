@@ -182,6 +182,8 @@ type reading struct {
 	mu     sync.Mutex
 	known  map[image.DiffID]*inventory.Layer
 	failed map[image.DiffID]error
+	// stray is the first error of blobs of which is not known whose layers they are.
+	stray error
 }
 
 // missing are the layers to read, each diff id once.
@@ -209,9 +211,10 @@ func (r *reading) visit(ctx context.Context, b image.Blob) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err != nil {
-		// What a sending source sends besides the layers is no loss.
 		if b.Layer.Index != image.Unidentified {
 			r.failed[b.Layer.DiffID] = err
+		} else if r.stray == nil { // no loss, unless a layer is missing
+			r.stray = err
 		}
 		return nil
 	}
@@ -234,6 +237,8 @@ func (r *reading) problem(index int, l image.Layer) inventory.Problem {
 	p := inventory.Problem{Layer: index, Incomplete: true, Message: "the layer was not in the image's source"}
 	if err := r.failed[l.DiffID]; err != nil {
 		p.Message = err.Error()
+	} else if r.stray != nil {
+		p.Message += fmt.Sprintf(", or is what could not be read: %v", r.stray)
 	}
 	return p
 }

@@ -307,7 +307,7 @@ func (ps *Paths) UnmarshalBinary(b []byte) error {
 	r := listingReader{b: b}
 	n := r.number()
 	// A line takes at least three bytes: a liar can't make us allocate more.
-	if n > uint64(len(b))/3+1 {
+	if r.bad || n > uint64(len(b))/3+1 {
 		return errListing
 	}
 	out := make(Paths, 0, n)

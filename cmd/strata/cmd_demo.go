@@ -17,7 +17,6 @@ import (
 	"strata/internal/analyzer"
 	"strata/internal/image"
 	"strata/internal/imagetest"
-	"strata/internal/match"
 	"strata/internal/report"
 	"strata/internal/scan"
 	"strata/internal/source"
@@ -177,14 +176,7 @@ func (a *app) scanDemoImage(ctx context.Context, scanner *scan.Scanner, db *stor
 	if err != nil {
 		return nil, err
 	}
-	found, err := match.Find(ctx, &res.Inventory, db, match.Options{Now: a.now})
-	if err != nil {
-		return nil, err
-	}
-	return report.New(report.Scanned{
-		Tool: report.Tool{Name: "strata", Version: version()}, Image: res.Image, Layers: res.Layers,
-		Inventory: &res.Inventory, Match: &found, Advisories: report.Advisories{Source: "starter set", Starter: true},
-	}), nil
+	return a.matched(ctx, res, db, origin{advisories: report.Advisories{Source: "starter set", Starter: true}})
 }
 
 func (a *app) demoList(reports []*report.Report, host string) error {

@@ -147,14 +147,10 @@ func (a *app) scan(ctx context.Context, ref string, o *scanOptions, quiet bool) 
 
 	var reports []*report.Report
 	for _, res := range results {
-		found, err := match.Find(ctx, &res.Inventory, db, match.Options{Now: a.now})
+		r, err := a.matched(ctx, res, db, origin)
 		if err != nil {
 			return timeoutCause(ctx, err)
 		}
-		r := report.New(report.Scanned{
-			Tool: report.Tool{Name: "strata", Version: version()}, Image: res.Image, Layers: res.Layers,
-			Inventory: &res.Inventory, Match: &found, Advisories: origin.advisories, Problems: origin.problems,
-		})
 		if r.Verdict, err = o.verdict(r); err != nil {
 			return err
 		}
@@ -164,6 +160,18 @@ func (a *app) scan(ctx context.Context, ref string, o *scanOptions, quiet bool) 
 		return err
 	}
 	return o.result(reports)
+}
+
+// matched holds a scanned image against the advisories.
+func (a *app) matched(ctx context.Context, res *scan.Result, db *store.Advisories, from origin) (*report.Report, error) {
+	found, err := match.Find(ctx, &res.Inventory, db, match.Options{Now: a.now})
+	if err != nil {
+		return nil, err
+	}
+	return report.New(report.Scanned{
+		Tool: report.Tool{Name: "strata", Version: version()}, Image: res.Image, Layers: res.Layers,
+		Inventory: &res.Inventory, Match: &found, Advisories: from.advisories, Problems: from.problems,
+	}), nil
 }
 
 // timeoutCause names the flag rather than the mechanism.

@@ -312,7 +312,7 @@ func hammer(ctx context.Context, c *Cache, seed, n int) error {
 }
 
 // cacheProcess is the environment variable by which a test starts this binary as
-// another user of the cache: "FILE N OPENINGS", or "FILE 0 0" for ever.
+// another user of the cache: "FILE N OPENINGS", where no openings are no end.
 const cacheProcess = "STRATA_TEST_CACHE_PROCESS"
 
 // TestCacheProcess is no test, but what startCacheProcess runs.
@@ -334,7 +334,7 @@ func TestCacheProcess(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := errors.Join(hammer(t.Context(), c, os.Getpid()+i, max(n, 1)), c.Close()); err != nil {
+		if err := errors.Join(hammer(t.Context(), c, os.Getpid()+i, n), c.Close()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -386,6 +386,30 @@ func TestCacheManyProcesses(t *testing.T) {
 	}
 	if n != 20 {
 		t.Errorf("%d of 20 layers are there", n)
+	}
+}
+
+// TestCacheOfGarbageManyProcesses: several processes find a damaged file at the
+// same time, and each can go on.
+func TestCacheOfGarbageManyProcesses(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "cache.db")
+	for range 5 {
+		if err := os.WriteFile(path, []byte(strings.Repeat("this is no database ", 500)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		var wait []func()
+		for range 6 {
+			cmd, output := startCacheProcess(t, path, 0, 1)
+			wait = append(wait, func() {
+				if err := cmd.Wait(); err != nil {
+					t.Errorf("%v:\n%s", err, output)
+				}
+			})
+		}
+		for _, w := range wait {
+			w()
+		}
+		requireIntact(t, openTestCache(t, path))
 	}
 }
 

@@ -295,3 +295,85 @@ func closed(res *http.Response) string {
 	_ = res.Body.Close()
 	return ""
 }
+
+// changes are what the layers of a real build do to a real image: the ways in
+// which packages come, go, move and hide.
+const changes = `FROM %s
+RUN rm -rf /app/node_modules/express && mkdir /app/node_modules/express && echo hi > /app/node_modules/express/x
+RUN mv /app/node_modules/moment /app/node_modules/moment2
+RUN mv /app/node_modules /app/nm && ln -s nm /app/node_modules
+RUN rm /app/node_modules/ws/package.json && mkdir -p /app/node_modules/new && echo '{"name":"new","version":"1.0.0"}' > /app/node_modules/new/package.json
+RUN dpkg --remove --force-depends node-jquery && dpkg --purge --force-depends node-ws
+RUN mv /usr/share/nodejs/tar /opt/tar && ln -s /opt/tar /usr/share/nodejs/tar
+RUN rm -rf /app/nm/axios && touch /app/nm/axios
+RUN cp -al /app/nm /app/nm3
+RUN chmod 600 /app/nm/qs/package.json && touch /app/nm/debug/package.json
+`
+
+// TestRealBuild: what Strata calls present is what a container of a real build
+// has, by its own package manager and file system.
+func TestRealBuild(t *testing.T) {
+	images := shared(t, "images")
+	skopeo, docker := program(t, "skopeo"), program(t, "docker")
+	bin, dir := buildStrata(t), t.TempDir()
+	output := func(name string, args ...string) string {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), name, args...)
+		cmd.Env = append(os.Environ(), "DOCKER_BUILDKIT=0")
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+		}
+		return string(out)
+	}
+	base, built := fmt.Sprintf("strata.test/base:%d", os.Getpid()), fmt.Sprintf("strata.test/built:%d", os.Getpid())
+	output(skopeo, "copy", "--insecure-policy", "oci:"+filepath.Join(images, "oci")+":node-app", "docker-archive:"+dir+"/base.tar:"+base)
+	output(docker, "load", "-i", dir+"/base.tar")
+	t.Cleanup(func() { _ = exec.Command(docker, "rmi", "-f", built, base).Run() })
+	context := filepath.Join(dir, "context")
+	if err := os.Mkdir(context, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(context, "Dockerfile"), fmt.Appendf(nil, changes, base), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	output(docker, "build", "-q", "-t", built, context)
+
+	got := map[string][]string{}
+	run := scanJSON(t, bin, t.TempDir(), "--offline", "docker:"+built)
+	for _, p := range run.report.Packages {
+		if p.State != "present" {
+			continue
+		}
+		for _, l := range p.Locations {
+			what := l.Path
+			if p.Type == "deb" {
+				what = p.Name + " " + p.Version
+			}
+			got[p.Type] = append(got[p.Type], what)
+		}
+	}
+	// Only files with a version are packages.
+	files := output(docker, "run", "--rm", built, "sh", "-c", "find /app /opt /usr -name package.json | xargs grep -l '\"version\"' | sed s,^/,,")
+	debs := output(docker, "run", "--rm", built, "dpkg-query", "-W", "-f", "${db:Status-Status} ${Package} ${Version}\n")
+	want := map[string][]string{}
+	for _, f := range strings.Fields(files) {
+		if f != "app/package.json" { // which is private
+			want["npm"] = append(want["npm"], f)
+		}
+	}
+	for line := range strings.Lines(debs) {
+		if deb, ok := strings.CutPrefix(strings.TrimSpace(line), "installed "); ok {
+			want["deb"] = append(want["deb"], deb)
+		}
+	}
+	for _, sets := range []map[string][]string{got, want} {
+		for typ := range sets {
+			slices.Sort(sets[typ])
+			sets[typ] = slices.Compact(sets[typ])
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("present packages differ (-container +strata):\n%s", diff)
+	}
+}

@@ -304,14 +304,15 @@ func (m *merger) putLink(l Link) {
 func (m *merger) settle() {
 	m.continueSame()
 	m.keepDeletedDatabases()
-	upgraded := map[string]bool{}
+	versions := map[string][]string{} // that start, by slot
 	for _, h := range m.started {
-		upgraded[slot(h)] = true
+		versions[slot(h)] = append(versions[slot(h)], h.Version)
 	}
 	for _, h := range m.ended {
 		h.stateLayer = m.layer
 		h.state = Removed
-		if upgraded[slot(h)] {
+		// The same version under another path was moved, not upgraded.
+		if slices.ContainsFunc(versions[slot(h)], func(v string) bool { return v != h.Version }) {
 			h.state = Shadowed
 		}
 	}

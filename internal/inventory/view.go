@@ -117,10 +117,16 @@ func superseded(h *held, installed map[string][]string) bool {
 		return true // the distribution's, which has packages for what it needs
 	}
 	dir, _ := parent(h.path)
+	up, _ := parent(dir)
+	self, siblings := false, false
 	for _, d := range installed[h.Type] {
 		if !installsBeside[h.Type] || dir == "" || below(d, dir) {
 			return true
 		}
+		self = self || d == dir
+		siblings = siblings || d != dir && below(d, up) && !strings.Contains(d[len(up)+1:], "/")
 	}
-	return false
+	// A package among packages, under whatever name their directory has: the lock
+	// file is what its developers worked with.
+	return self && siblings && up != ""
 }

@@ -9,12 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+	"modernc.org/sqlite"
 
 	"strata/internal/image"
 	"strata/internal/inventory"
@@ -46,19 +48,44 @@ CREATE TABLE layers (
 // maxCachedLayer bounds what one stored layer may decode to.
 const maxCachedLayer = 1 << 30
 
-// OpenCache opens the cache file, and makes it when there is none.
+// OpenCache opens the cache file, and makes it when there is none, or when it is
+// damaged.
 func OpenCache(ctx context.Context, path string) (*Cache, error) {
 	c, err := openCache(ctx, path)
-	if damaged(err) {
-		// Nothing in it is lost that can't be had again.
-		if err = removeCache(path); err == nil {
-			c, err = openCache(ctx, path)
-		}
+	for wait := time.Millisecond; (damaged(err) || disturbed(err)) && wait < 5*time.Second && ctx.Err() == nil; wait *= 2 {
+		time.Sleep(wait)
+		c, err = mendCache(ctx, path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cache %s: %w (give another folder by --cache-dir)", path, err)
 	}
 	return c, nil
+}
+
+// mendCache opens the file while no other process takes it away, and makes a
+// damaged one anew: nothing in it is lost that can't be had again.
+func mendCache(ctx context.Context, path string) (*Cache, error) {
+	lock, err := lockFile(ctx, path+".lock", slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
+	c, err := openCache(ctx, path)
+	if !damaged(err) {
+		return c, err // another process was faster
+	}
+	if err := removeCache(path); err != nil {
+		return nil, err
+	}
+	return openCache(ctx, path)
+}
+
+// disturbed tells errors of a process that opens the file while another takes it
+// away and makes it anew, for which SQLite does not wait (as it does for writers).
+func disturbed(err error) bool {
+	const busy, ioError = 5, 10 // https://www.sqlite.org/rescode.html
+	e, ok := errors.AsType[*sqlite.Error](err)
+	return ok && (e.Code()&0xff == busy || e.Code()&0xff == ioError)
 }
 
 func removeCache(path string) error {

@@ -102,6 +102,9 @@ func (s *Scanner) Root(ctx context.Context, dir string) (*Result, error) {
 	whole := image.Layer{Index: 0, Size: -1, CreatedBy: dir}
 	s.observe(func(o Observer) { o.LayerStarted(whole) })
 	l, err := s.Runner.Root(ctx, dir)
+	if err == nil {
+		s.observe(func(o Observer) { o.LayerRead(whole, l.Size) })
+	}
 	s.observe(func(o Observer) { o.LayerDone(whole, err) })
 	if err != nil {
 		return nil, fmt.Errorf("scan %s: %w", dir, err)

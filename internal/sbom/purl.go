@@ -113,6 +113,15 @@ func distroOf(components []component) inventory.Distro {
 	return byKey[best]
 }
 
+// packageDistro is the distribution of a package: that of its purl, since a document may
+// be of several images, or else that of the document.
+func (d *Document) packageDistro(u packageurl.PackageURL) inventory.Distro {
+	if own := distroOfQualifier(u.Qualifiers.Map()["distro"], u.Namespace); own.VersionID != "" {
+		return own
+	}
+	return d.Inventory.Distro
+}
+
 // distroOfQualifier reads "debian-12", "opensuse-leap-15.5", "bookworm", "arch" or,
 // as Trivy writes it beside the namespace "alpine", "3.19.1".
 func distroOfQualifier(s, namespace string) inventory.Distro {

@@ -280,7 +280,7 @@ func (d *Document) add(c component) {
 		return
 	}
 	if p.Distribution() {
-		p.Ecosystem, _ = d.Inventory.Distro.Ecosystem()
+		p.Ecosystem, _ = d.packageDistro(u).Ecosystem()
 	}
 	sum := sha256.Sum256([]byte(c.purl))
 	p.ID = hex.EncodeToString(sum[:8])

@@ -211,6 +211,32 @@ func TestReadDistro(t *testing.T) {
 	}
 }
 
+// A document of several images has packages of several distributions.
+func TestReadSeveralDistros(t *testing.T) {
+	d, err := Read(strings.NewReader(withPURLs(
+		"pkg:rpm/almalinux/bash@4.4-1.el8?distro=almalinux-8.10",
+		"pkg:rpm/almalinux/zlib@1.2-1.el8?distro=almalinux-8.10",
+		"pkg:deb/debian/libssl1.1@1.1.1n-0?distro=debian-11",
+		"pkg:apk/alpine/musl@1.1.24-r2?distro=3.11.5",
+		"pkg:rpm/almalinux/sed@4-1.el8",
+		"pkg:rpm/centos/sed@4-1.el7?distro=centos-7",
+	)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"CycloneDX, almalinux 8.10",
+		"apk musl 1.1.24-r2 ecosystem=Alpine:v3.11",
+		"deb libssl1.1 1.1.1n-0 ecosystem=Debian:11",
+		"rpm bash 4.4-1.el8 ecosystem=AlmaLinux:8",
+		"rpm sed 4-1.el7", // no advisories are about CentOS
+		"rpm sed 4-1.el8 ecosystem=AlmaLinux:8",
+		"rpm zlib 1.2-1.el8 ecosystem=AlmaLinux:8",
+	}
+	if diff := gocmp.Diff(want, describe(d)); diff != "" {
+		t.Errorf("document (-want +got):\n%s", diff)
+	}
+}
+
 func TestReadTrivySource(t *testing.T) {
 	d, err := Read(strings.NewReader(`{"bomFormat":"CycloneDX","components":[{"type":"library","name":"libgcc-s1","version":"12.2.0-14","purl":"pkg:deb/debian/libgcc-s1@12.2.0-14?distro=debian-12.4",
 "properties":[{"name":"aquasecurity:trivy:SrcName","value":"gcc-12"},{"name":"aquasecurity:trivy:SrcVersion","value":"12.2.0"},{"name":"aquasecurity:trivy:SrcRelease","value":"14"},{"name":"aquasecurity:trivy:SrcEpoch","value":"1"}]}]}`))

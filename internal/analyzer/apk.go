@@ -35,6 +35,7 @@ func (apk) Analyze(ctx context.Context, f *File) (Result, error) {
 		}
 	}
 	err := l.add(p.done())
+	l.requireNamed(f)
 	return l.result(), err
 }
 

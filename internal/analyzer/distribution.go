@@ -71,13 +71,16 @@ type listing struct {
 	bytes int
 	// odd counts the packages that are left out for their names.
 	odd int
+	// named tells that anything with a name was read, installed or not.
+	named bool
 }
 
-// add adds a package, unless its name or version can't be one.
+// add adds a package, unless it has no name, or one or a version that can't be.
 func (l *listing) add(p inventory.Package) error {
-	if p.Name == "" || p.Version == "" {
+	if p.Name == "" {
 		return nil
 	}
+	l.named = true
 	if !clean(&p) {
 		l.odd++
 		return nil
@@ -110,10 +113,19 @@ func (l *listing) own(owner, dir, base string) error {
 	return nil
 }
 
+// requireNamed notes that a database of text has no package in it, though it is
+// not empty: then it is damaged, and "nothing is installed" would be a lie.
+func (l *listing) requireNamed(f *File) {
+	const blank = 16 // a few empty lines
+	if f.Size > blank && !l.named {
+		l.Notes = append(l.Notes, fmt.Sprintf("no package can be read from the %d bytes of the package database: packages may be missing", f.Size))
+	}
+}
+
 // result is what was collected.
 func (l *listing) result() Result {
 	if l.odd > 0 {
-		l.Notes = append(l.Notes, fmt.Sprintf("%d packages have impossible names or versions and are left out", l.odd))
+		l.Notes = append(l.Notes, fmt.Sprintf("%d packages have impossible names or versions, or none, and are left out", l.odd))
 	}
 	return l.Result
 }

@@ -370,8 +370,32 @@ func TestImpossibleNames(t *testing.T) {
 	if diff := cmp.Diff([]string{"b\uFFFD\uFFFD 1 licences=" + strings.Repeat("y", maxLicense)}, described(res.Packages)); diff != "" {
 		t.Errorf("packages (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"2 packages have impossible names or versions and are left out"}, res.Notes); diff != "" {
+	if diff := cmp.Diff([]string{"2 packages have impossible names or versions, or none, and are left out"}, res.Notes); diff != "" {
 		t.Errorf("notes (-want +got):\n%s", diff)
+	}
+}
+
+// TestDatabaseOfNothing: a database without packages is one, unless it is no
+// database at all.
+func TestDatabaseOfNothing(t *testing.T) {
+	const garbage = "\x00\x01\x02 this is no database\n\n\nof packages"
+	tests := []struct {
+		a       Analyzer
+		content string
+		notes   int
+	}{
+		{dpkg{}, "", 0}, {dpkg{}, "\n\n", 0}, {dpkg{}, garbage, 1}, {dpkg{}, "Package: a\nStatus: deinstall ok config-files\nVersion: 1\n", 0}, {dpkg{}, "Package: a\nStatus: install ok installed\n", 1},
+		{opkg{}, garbage, 1}, {opkg{}, "Package: a\nStatus: deinstall user not-installed\nVersion: 1\n", 0},
+		{apk{}, "", 0}, {apk{}, garbage, 1}, {apk{}, "P:a\nV:1\n", 0},
+	}
+	for _, tt := range tests {
+		res, err := analyzeText(t, tt.a, dpkgStatus, tt.content)
+		if err != nil || len(res.Notes) != tt.notes {
+			t.Errorf("%s of %q: notes %q, error %v; want %d notes", tt.a.Name(), tt.content, res.Notes, err, tt.notes)
+		}
+		if res.silent() {
+			t.Errorf("%s of %q: it is no database", tt.a.Name(), tt.content)
+		}
 	}
 }
 

@@ -37,10 +37,12 @@ func (dpkg) Analyze(ctx context.Context, f *File) (Result, error) {
 	}
 	err := stanzas(ctx, f.Reader(), func(s *stanza) error {
 		if !s.unpacked() {
+			l.named = true
 			return nil
 		}
 		return l.add(s.pkg("deb"))
 	})
+	l.requireNamed(f)
 	return l.result(), err
 }
 
@@ -62,10 +64,12 @@ func (opkg) Analyze(ctx context.Context, f *File) (Result, error) {
 	l := listing{Result: Result{Kind: inventory.Database, Database: "opkg"}}
 	err := stanzas(ctx, f.Reader(), func(s *stanza) error {
 		if !s.unpacked() {
+			l.named = true
 			return nil
 		}
 		return l.add(s.pkg("opkg"))
 	})
+	l.requireNamed(f)
 	return l.result(), err
 }
 

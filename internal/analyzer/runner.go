@@ -282,7 +282,7 @@ func (run *layerRun) bound(res *Result, path, analyzer string) bool {
 	odd := len(res.Packages) - len(kept)
 	res.Packages = kept
 	if odd > 0 {
-		run.problem(path, analyzer, fmt.Sprintf("%d packages have impossible names or versions and are left out", odd))
+		run.problem(path, analyzer, fmt.Sprintf("%d packages have impossible names or versions, or none, and are left out", odd))
 	}
 	cost := 0
 	for i := range res.Packages {

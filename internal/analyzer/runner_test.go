@@ -9,9 +9,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -163,7 +165,7 @@ z 1
 			"! nil.pkg fakenil.pkg: analyzer panicked: assignment to entry in nil map",
 			"! fails.pkg fakefails.pkg: not so",
 			"! notes.pkg fakenotes.pkg: first", "! notes.pkg fakenotes.pkg: second",
-			"! odd.pkg fakeodd.pkg: 2 packages have impossible names or versions and are left out"}},
+			"! odd.pkg fakeodd.pkg: 2 packages have impossible names or versions, or none, and are left out"}},
 		{"the last of two files counts", "-- layer0/a.pkg --\na 1\n-- layer0/a.pkg --\na 2\n", []string{"a.pkg: a 2"}},
 		{"overwritten by something else", "-- layer0/a.pkg --\na 1\n-- layer0/b.pkg --\nb 1\n-- layer0/c/c.pkg --\nc 1\n-- layer0/a.pkg/ --\n-- layer0/b.pkg -> a.pkg --\n-- layer0/c --\n",
 			[]string{"b.pkg -> a.pkg"}},
@@ -527,5 +529,42 @@ func gunzip(t *testing.T, from, to string) {
 	_, err = io.Copy(out, z)
 	if err := errors.Join(err, out.Close()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestRealHostileDatabases reads the hostile images that are about package
+// databases and names, of which the first layer has a package to be found.
+func TestRealHostileDatabases(t *testing.T) {
+	images := sharedImages(t)
+	for name, want := range map[string][]string{
+		"dpkg-long-line": {"var/lib/dpkg/status: before 1.0-1 long 2.0-1 after 3.0-1"},
+		"rpmdb-corrupt": {"lib/apk/db/installed:", "usr/lib/sysimage/rpm/Packages.db:", "var/lib/rpm/Packages:", "var/lib/rpm/rpmdb.sqlite:",
+			"! lib/apk/db/installed", "! usr/lib/sysimage/rpm/Packages.db", "! var/lib/rpm/Packages", "! var/lib/rpm/rpmdb.sqlite"},
+		"symlink-maze": nil,
+		"traversal":    {"app/node_modules/host/package.json -> etc/hostname", "! tmp/pwned-abs", "! tmp/pwned-by-image", "! tmp/pwned-mixed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			layout := t.TempDir()
+			unpackTar(t, filepath.Join(images, "hostile", name+".oci.tar"), layout)
+			blobs := hostileLayers(t, layout)
+			if diff := cmp.Diff([]string{"app/node_modules/good/package.json: good 1.0.0"}, describeLayer(runLayerFile(t, blobs[0]))); diff != "" {
+				t.Errorf("layer 0 (-want +got):\n%s", diff)
+			}
+			start := time.Now()
+			l := runLayerFile(t, blobs[1])
+			if d := time.Since(start); d > 5*time.Second {
+				t.Errorf("layer 1 took %v", d)
+			}
+			problems := l.Problems
+			l.Problems = nil
+			got := describeLayer(l)
+			for _, p := range problems {
+				got = append(got, "! "+p.Path)
+			}
+			slices.Sort(got[len(got)-len(problems):])
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("layer 1 (-want +got):\n%s", diff)
+			}
+		})
 	}
 }

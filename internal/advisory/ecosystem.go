@@ -126,9 +126,15 @@ func suseCanonical(suffix string) string {
 
 var pep503 = regexp.MustCompile(`[-_.]+`)
 
+var (
+	urlScheme = regexp.MustCompile(`^[a-z+]+://`)
+	gitSuffix = regexp.MustCompile(`(\.git)?/?$`)
+)
+
 // NormalizeName writes a package's name as the ecosystem (without suffix)
 // compares names: PyPI by PEP 503; NuGet, Packagist and Hex without regard to
-// case; all others exactly.
+// case; SwiftURL, whose names are URLs that some records write without scheme, as
+// SwiftPM's CanonicalPackageLocation; all others exactly.
 func NormalizeName(base, name string) string {
 	switch base {
 	case "PyPI":
@@ -138,6 +144,8 @@ func NormalizeName(base, name string) string {
 		return strings.ToLower(pep503.ReplaceAllString(name, "-"))
 	case "NuGet", "Packagist", "Hex":
 		return strings.ToLower(name)
+	case "SwiftURL":
+		return gitSuffix.ReplaceAllString(urlScheme.ReplaceAllString(strings.ToLower(name), ""), "")
 	}
 	return name
 }

@@ -32,6 +32,7 @@ func TestNormalizeName(t *testing.T) {
 		{"PyPI", "Flask_SQLAlchemy", "flask-sqlalchemy"}, {"PyPI", "zope..interface", "zope-interface"}, {"PyPI", "requests", "requests"},
 		{"NuGet", "Newtonsoft.Json", "newtonsoft.json"}, {"Packagist", "Symfony/HTTP-Kernel", "symfony/http-kernel"},
 		{"npm", "JSONStream", "JSONStream"}, {"crates.io", "a_b", "a_b"}, {"Maven", "G:A", "G:A"},
+		{"SwiftURL", "https://github.com/vapor/vapor", "github.com/vapor/vapor"}, {"SwiftURL", "github.com/Apple/swift-nio.git", "github.com/apple/swift-nio"},
 	} {
 		if got := NormalizeName(c.base, c.name); got != c.want {
 			t.Errorf("%s %q: %q, want %q", c.base, c.name, got, c.want)

@@ -76,11 +76,43 @@ func ParseVersion(ecosystem, text string) (v Version, err error) {
 			v, err = Version{}, fmt.Errorf("%w: %s %q: %v", ErrVersion, base, text, p)
 		}
 	}()
-	parsed, err := semantic.Parse(text, orderOf(base))
+	parsed, err := semantic.Parse(inOrder(base, text), orderOf(base))
 	if err != nil {
 		return Version{}, fmt.Errorf("%w: %s %q: %w", ErrVersion, base, text, err)
 	}
 	return Version{ecosystem: base, text: text, parsed: parsed}, nil
+}
+
+// inOrder writes a version in the form in which its ecosystem compares versions,
+// for those that write one version in several ways.
+func inOrder(base, text string) string {
+	switch base {
+	case "Packagist":
+		return composerVersion(text)
+	case "RubyGems":
+		// As Gem::Version reads it: 7.0.0-rc3 is after 7.0.0.beta.
+		return strings.ReplaceAll(text, "-", ".pre.")
+	}
+	return text
+}
+
+// composerNumbers are the numbers with which a version begins, unless it is one
+// long number, which is a date.
+var composerNumbers = regexp.MustCompile(`^\d{1,5}(\.\d+)*`)
+
+// composerVersion is the normalised form in which Composer compares versions, and
+// in which 7.0 and 7.0.0 are one: four numbers, without v, -stable and what follows +
+// (Composer\Semver\VersionParser::normalize).
+func composerVersion(text string) string {
+	text = strings.TrimPrefix(strings.TrimPrefix(text, "v"), "V")
+	text, _, _ = strings.Cut(text, "+")
+	text = strings.TrimSuffix(text, "-stable")
+	numbers := composerNumbers.FindString(text)
+	rest := text[len(numbers):]
+	if numbers == "" || strings.HasPrefix(rest, ".") || rest != "" && '0' <= rest[0] && rest[0] <= '9' {
+		return text
+	}
+	return numbers + strings.Repeat(".0", max(0, 3-strings.Count(numbers, "."))) + rest
 }
 
 // orderOf is the ecosystem whose version order holds, for those that the

@@ -98,10 +98,10 @@ func (r *rpmFaults) add(err error) bool {
 }
 
 func (r *rpmFaults) err() error {
-	switch {
-	case r.n == 0:
+	switch r.n {
+	case 0:
 		return nil
-	case r.n == 1:
+	case 1:
 		return fmt.Errorf("the rpm database is damaged, packages may be missing: %w", r.first)
 	}
 	return fmt.Errorf("the rpm database is damaged in %d places, packages are missing; the first: %w", r.n, r.first)

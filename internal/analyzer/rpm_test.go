@@ -214,10 +214,11 @@ func TestRPMBombs(t *testing.T) {
 	pages := len(circle) >> 16
 	for n := 1; n < pages; n++ {
 		p := circle[n<<16:]
-		if p[25] == 7 {
+		switch p[25] {
+		case 7:
 			le.PutUint16(p[22:], 1)
 			le.PutUint32(p[16:], uint32(n))
-		} else if p[25] == 13 {
+		case 13:
 			le.PutUint32(p[le.Uint16(p[26+6:])+8:], 8<<20)
 		}
 	}

@@ -65,16 +65,18 @@ func fakes() []Analyzer {
 			return res, nil
 		}},
 		fake{".owns", func(f *File) (res Result, err error) {
-			for line := range lines(f.Reader()) {
+			for line, err := range lines(f.Reader()) {
+				if err != nil {
+					return res, err
+				}
 				res.Owned = append(res.Owned, Owned{string(line), "deb:" + strings.TrimSuffix(f.Base(), ".owns")})
 			}
 			return res, nil
 		}},
 		fake{"panics.pkg", func(*File) (Result, error) { panic("oh") }},
 		fake{"nil.pkg", func(*File) (Result, error) {
-			var none map[string]int
-			none["x"] = 1
-			return Result{}, nil
+			var none *Result
+			return *none, nil
 		}},
 		fake{"fails.pkg", func(*File) (Result, error) {
 			return Result{Packages: []inventory.Package{{Type: "pypi", Name: "half", Version: "1"}}}, errors.New("not so")
@@ -162,7 +164,7 @@ e 1
 z 1
 `, []string{"fails.pkg: c 1 half 1", "nil.pkg: b 1", "notes.pkg: d 1", "odd.pkg: e 1", "panics.pkg: a 1", "z.pkg: z 1",
 			"! panics.pkg fakepanics.pkg: analyzer panicked: oh",
-			"! nil.pkg fakenil.pkg: analyzer panicked: assignment to entry in nil map",
+			"! nil.pkg fakenil.pkg: analyzer panicked: runtime error: invalid memory address or nil pointer dereference",
 			"! fails.pkg fakefails.pkg: not so",
 			"! notes.pkg fakenotes.pkg: first", "! notes.pkg fakenotes.pkg: second",
 			"! odd.pkg fakeodd.pkg: 2 packages have impossible names or versions, or none, and are left out"}},

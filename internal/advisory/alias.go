@@ -20,6 +20,13 @@ func CVE(id string) string {
 	return m[1]
 }
 
+var bugFixID = regexp.MustCompile(`^(AL|RL|RH)[BE]A-\d{4}:`)
+
+// BugFix tells that a vulnerability with this canonical id is none: that no flaw is
+// named but by an erratum for bugs or enhancements (ALBA, ALEA), which the databases
+// of AlmaLinux, Rocky Linux and Red Hat hold beside those for security.
+func BugFix(id string) bool { return bugFixID.MatchString(id) }
+
 // Names are the ids in which a record tells what it is about.
 type Names struct {
 	// ID of the record.

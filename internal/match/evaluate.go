@@ -128,7 +128,9 @@ func (m *matching) findings() []Finding {
 				continue
 			}
 			for _, v := range f.Vulnerabilities {
-				byVulnerability[v.ID] = append(byVulnerability[v.ID], o)
+				if !advisory.BugFix(v.ID) {
+					byVulnerability[v.ID] = append(byVulnerability[v.ID], o)
+				}
 			}
 		}
 		for id, about := range byVulnerability {

@@ -103,7 +103,7 @@ func parse(t *testing.T, lines ...string) []advisory.Record {
 			switch s := advisory.SeverityOf(w); {
 			case s != advisory.Unknown:
 				r.Rating.Severity = s
-			case strings.HasPrefix(r.ID, "DSA-") || strings.HasPrefix(r.ID, "ALSA-"):
+			case strings.HasPrefix(r.ID, "DSA-") || strings.HasPrefix(r.ID, "ALSA-") || strings.HasPrefix(r.ID, "ALBA-"):
 				r.Upstream = append(r.Upstream, w)
 			default:
 				r.Aliases = append(r.Aliases, w)

@@ -27,7 +27,11 @@ const maxLine = 64 << 10
 // next step.
 func lines(r io.Reader) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
-		br := bufio.NewReaderSize(r, maxLine)
+		size := int64(maxLine)
+		if sized, ok := r.(interface{ Size() int64 }); ok {
+			size = min(size, sized.Size()) // most lists are small, and there are many
+		}
+		br := bufio.NewReaderSize(r, int(size))
 		for {
 			line, err := br.ReadSlice('\n')
 			if err != nil && err != io.EOF && !errors.Is(err, bufio.ErrBufferFull) {

@@ -133,15 +133,11 @@ func readExecutable(f *File) (*executable, error) {
 	}
 	switch x.format {
 	case elfFormat:
-		e, err := elf.NewFile(headers)
+		sections, err := elfSections(f.ReaderAt(), f.Size, head)
 		if err != nil {
 			return nil, err
 		}
-		for _, s := range e.Sections {
-			if s.Type != elf.SHT_NULL && s.Type != elf.SHT_NOBITS {
-				x.sections = append(x.sections, section{s.Name, int64(s.Offset), int64(s.FileSize)})
-			}
-		}
+		x.sections = sections
 	case peFormat:
 		e, err := pe.NewFile(headers)
 		if err != nil {

@@ -75,6 +75,7 @@ func TestEvaluate(t *testing.T) {
 		{"Maven", "Maven", "i2.0-beta9 f2.15.0", "", "2.0-alpha1=no 2.0-beta9=yes 2.0=yes 2.14.1=yes 2.15.0-rc1=yes 2.15.0=past 2.15.0.Final=past"},
 		{"RubyGems", "RubyGems", "i0 f1.10.4", "", "1.10.4.rc1=yes 1.9.9=yes 1.10.4=past"},
 		{"NuGet", "NuGet", "i6.0.0 f6.0.0.1", "", "6.0=yes 6.0.0.0=yes 6.0.0.1=past"},
+		{"Maven's qualifiers after dot and hyphen", "Maven", "i9.0.0-M11 f9.0.2.Final", "", "9.0.0.M9=no 9.0.0.M11=yes 9.0.0.M17=yes 9.0.2-SNAPSHOT=yes 9.0.2.RC1=yes 9.0.2-beta1=yes 9.0.2=past 9.0.2.SP1=past 9.0.2.Final-redhat-1=past"},
 		{"RubyGems with a dash", "RubyGems", "i6.11 f7.0.0-rc3", "", "7.0.0.beta.2=yes 7.0.0.pre.rc.2=yes 7.0.0.pre.rc3=past 7.0.0.rc1=past 7.0.0=past"},
 		{"Packagist, fewer numbers", "Packagist", "i7.0.0 a7.5.0", "", "6.9=no 7=yes 7.0=yes v7.0.0.0=yes 7.5+x=yes 7.5-stable=yes 7.5.0.0=yes 7.5.0.1=past 7.5-p1=past"},
 		{"Packagist, before a release", "Packagist", "i4 f5", "", "4.0.0-beta1=no 4.0=yes 5-RC1=yes 5.0.0.0-RC1=yes 5.0.0=past 5=past"},

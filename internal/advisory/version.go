@@ -87,6 +87,8 @@ func ParseVersion(ecosystem, text string) (v Version, err error) {
 // for those that write one version in several ways.
 func inOrder(base, text string) string {
 	switch base {
+	case "Maven":
+		return mavenQualifier.ReplaceAllString(text, "-$1$2")
 	case "Packagist":
 		return composerVersion(text)
 	case "RubyGems":
@@ -95,6 +97,10 @@ func inOrder(base, text string) string {
 	}
 	return text
 }
+
+// mavenQualifier is a qualifier after a dot, which Maven's ComparableVersion takes
+// as one after a hyphen (9.0.0.M5 is after 9.0.0-M1), and the library as older.
+var mavenQualifier = regexp.MustCompile(`\.([A-Za-z]+)(\d|$)`)
 
 // composerNumbers are the numbers with which a version begins, unless it is one
 // long number, which is a date.

@@ -188,7 +188,7 @@ func (w *wireAffected) word() Severity {
 			continue
 		}
 		m := looseObject(raw)
-		for _, key := range [...]string{"urgency", "ubuntu_priority", "priority", "severity"} {
+		for _, key := range wordKeys(Base(w.Package.Ecosystem)) {
 			if s := SeverityOf(looseString(m, key)); s != Unknown {
 				return s
 			}
@@ -199,6 +199,15 @@ func (w *wireAffected) word() Severity {
 		}
 	}
 	return Unknown
+}
+
+// wordKeys are where an entry of the ecosystem has its word. Urgency and priority
+// are how fast a distribution means to act: in another's entry they grade nothing.
+func wordKeys(base string) []string {
+	if IsDistribution(base) {
+		return []string{"urgency", "ubuntu_priority", "priority", "severity"}
+	}
+	return []string{"severity"}
 }
 
 // rateSeverities takes the newest version of CVSS among the vectors; only where

@@ -46,12 +46,12 @@ func TestRating(t *testing.T) {
 		"broken vector, GitHub's word": {`"severity":[{"type":"CVSS_V3","score":"CVSS:3.1/none"}],"database_specific":{"severity":"MODERATE"}`, ``, "medium  0"},
 		"a number":                     {`"database_specific":{"cvss_v3":9.8,"cvss_v2":1}`, ``, "critical 3.1 9.8"},
 		"the entry's vector":           {``, `"severity":[{"type":"CVSS_V3","score":"CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:N/I:N/A:H"}]`, "high 3.1 7.5"},
-		"Debian's urgency":             {``, `"ecosystem_specific":{"urgency":"unimportant"}`, "low  0"},
-		"Debian's missing urgency":     {``, `"ecosystem_specific":{"urgency":"not yet assigned"}`, "  0"},
+		"another's urgency":            {`"database_specific":{"severity":"HIGH"}`, `"ecosystem_specific":{"urgency":"unimportant"}`, "high  0"},
+		"the entry's word":             {`"database_specific":{"severity":"HIGH"}`, `"ecosystem_specific":{"severity":"LOW"}`, "low  0"},
 		"Ubuntu's priority":            {`"severity":[{"type":"Ubuntu","score":"high"}]`, ``, "high  0"},
 		"AlmaLinux's title":            {`"summary":"Important: kernel update"`, ``, "high  0"},
 		"RustSec's notice":             {``, `"database_specific":{"informational":"unmaintained"}`, "low  0"},
-		"odd types":                    {`"database_specific":["x"]`, `"ecosystem_specific":{"urgency":7}`, "  0"},
+		"odd types":                    {`"database_specific":["x"]`, `"ecosystem_specific":{"severity":7}`, "  0"},
 		"nothing":                      {``, ``, "  0"},
 	} {
 		json := `{"id":"X-1","modified":"2024-01-01T00:00:00Z"` + comma(c.fields) + c.fields +
@@ -72,6 +72,25 @@ func comma(s string) string {
 		return ""
 	}
 	return ","
+}
+
+func TestRatingDistributions(t *testing.T) {
+	for _, c := range []struct {
+		ecosystem, specific string
+		want                Severity
+	}{
+		{"Debian:12", `{"urgency":"unimportant"}`, Low},
+		{"Debian:12", `{"urgency":"high**"}`, High},
+		{"Debian:12", `{"urgency":"not yet assigned"}`, ""},
+		{"Debian:12", `{"urgency":7}`, ""},
+		{"Ubuntu:22.04:LTS", `{"ubuntu_priority":"medium"}`, Medium},
+		{"npm", `{"urgency":"high"}`, ""},
+	} {
+		r, err := Parse(fmt.Appendf(nil, `{"id":"X-1","modified":"2024-01-01T00:00:00Z","affected":[{"package":{"ecosystem":%q,"name":"a"},"versions":["1"],"ecosystem_specific":%s}]}`, c.ecosystem, c.specific))
+		if err != nil || r.Rating.Severity != c.want {
+			t.Errorf("%s %s: %q, %v, want %q", c.ecosystem, c.specific, r.Rating.Severity, err, c.want)
+		}
+	}
 }
 
 // Malicious packages have no grade of their own.

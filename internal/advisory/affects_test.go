@@ -140,7 +140,10 @@ func TestInstalledVersion(t *testing.T) {
 	for _, c := range []struct{ ecosystem, name, text, want string }{
 		{"Go", "stdlib", "go1.22.3 X:boringcrypto", "1.22.3"},
 		{"Go", "stdlib", "1.21.0-vendor", "1.21.0"},
-		{"Go", "stdlib", "1.22rc1", "1.22rc1"},
+		{"Go", "stdlib", "go1.22rc1", "1.22.0-rc.1"},
+		{"Go", "toolchain", "go1.4beta1 X:none", "1.4.0-beta.1"},
+		{"Go", "stdlib", "1.24.0-rc.2", "1.24.0-rc.2"},
+		{"Go", "stdlib", "devel go1.25-abcdef", ""},
 		{"Go", "example.org/m", "v1.2.3+incompatible", "1.2.3+incompatible"},
 		{"Go", "example.org/m", "v1.2.3+dirty", "1.2.3"},
 		{"Go", "example.org/m", "v0.0.0-20210101000000-aaaaaaaaaaaa", "0.0.0-20210101000000-aaaaaaaaaaaa"},
@@ -167,6 +170,22 @@ func TestInstalledVersion(t *testing.T) {
 		}
 		if err != nil || v.String() != c.want {
 			t.Errorf("%s %q: %q, %v, want %q", c.ecosystem, c.text, v, err, c.want)
+		}
+	}
+}
+
+// Advisories write Go's pre-releases in another way than toolchains do (GO-2025-3447).
+func TestGoPreReleases(t *testing.T) {
+	a := affected("Go", "i0 f1.23.6 i1.24.0-0 f1.24.0-rc.3", "")
+	for text, want := range map[string]string{
+		"go1.23.5": "yes", "go1.23.6": "past", "go1.24rc1": "yes", "go1.24rc2": "yes", "go1.24rc3": "past", "go1.24": "past", "go1.24.0": "past",
+	} {
+		v, err := InstalledVersion("Go", "stdlib", text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := verdictWord(a.Evaluate(v)); got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
 		}
 	}
 }

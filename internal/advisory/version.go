@@ -43,7 +43,7 @@ func InstalledVersion(ecosystem, name, text string) (Version, error) {
 var (
 	// A gem's full version ends with its platform (Gem::Platform): 1.10.4-x86_64-linux.
 	rubyPlatform = regexp.MustCompile(`-(java|jruby|ruby|universal|x86|x64|x86_64|amd64|i[3-6]86|arm|arm64|armv\d\w*|aarch64|ppc\w*|powerpc\w*|s390x?|riscv\w*|mswin\w*|mingw\w*|linux\w*|darwin\w*|aix|freebsd|musl)\b.*$`)
-	goRelease    = regexp.MustCompile(`^\d+(\.\d+)*((rc|beta)\d+)?`)
+	goRelease    = regexp.MustCompile(`^(\d+(?:\.\d+)*)(?:-?(rc|beta)\.?(\d+))?`)
 )
 
 // zeroPseudo is the pseudo-version that the go command gives a module replaced
@@ -52,14 +52,26 @@ const zeroPseudo = "0.0.0-00010101000000-000000000000"
 
 func goVersion(name, text string) string {
 	if name == "stdlib" || name == "toolchain" {
-		// "go1.22.3 X:boringcrypto", "1.21.0-vendor": builds of that release.
-		return goRelease.FindString(strings.TrimPrefix(strings.TrimPrefix(text, "go"), "v"))
+		return goToolchain(strings.TrimPrefix(strings.TrimPrefix(text, "go"), "v"))
 	}
 	text = strings.TrimSuffix(strings.TrimPrefix(text, "v"), "+dirty")
 	if text == zeroPseudo || text == "(devel)" {
 		return ""
 	}
 	return text
+}
+
+// goToolchain is the release that a toolchain is a build of ("1.22.3 X:boringcrypto",
+// "1.21.0-vendor"), as advisories write it: 1.24.0-rc.2 for 1.24rc2.
+func goToolchain(text string) string {
+	m := goRelease.FindStringSubmatch(text)
+	if m == nil {
+		return ""
+	}
+	if m[2] == "" {
+		return m[1]
+	}
+	return m[1] + strings.Repeat(".0", max(0, 2-strings.Count(m[1], "."))) + "-" + m[2] + "." + m[3]
 }
 
 // ParseVersion reads a version as the ecosystem writes it. The error wraps

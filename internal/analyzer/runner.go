@@ -39,7 +39,7 @@ type Runner struct {
 // is not verified. A file that can't be analysed is a Problem, not an error.
 func (r *Runner) Layer(ctx context.Context, blob io.Reader, want image.Layer) (*inventory.Layer, image.Summary, error) {
 	run := r.start()
-	defer run.buffer.close()
+	defer run.close()
 	sum, err := image.Walk(ctx, blob, want, r.Limits, func(e *image.Entry, b *image.Body) error {
 		return run.visit(ctx, e, b)
 	})
@@ -48,13 +48,13 @@ func (r *Runner) Layer(ctx context.Context, blob io.Reader, want image.Layer) (*
 	}
 	l := run.finish()
 	l.DiffID, l.Size, l.Entries = sum.DiffID, sum.Size, sum.Entries
-	return l, sum, nil
+	return l, sum, l.Pack()
 }
 
 // Root reads a directory as if it were one layer.
 func (r *Runner) Root(ctx context.Context, dir string) (*inventory.Layer, error) {
 	run := r.start()
-	defer run.buffer.close()
+	defer run.close()
 	sum, err := image.WalkDir(ctx, dir, func(e *image.Entry, b *image.Body) error {
 		err := run.visit(ctx, e, b)
 		if err != nil && ctx.Err() == nil { // a file that can't be read is no reason to give up the others
@@ -98,6 +98,15 @@ type layerRun struct {
 	owners map[string]string // by path
 	bytes  int               // that found and owners take, about
 	full   bool              // something was left out, since they took too much
+	huge   bool              // the layer has the right to be huge
+}
+
+// close gives back what the layer held.
+func (run *layerRun) close() {
+	run.buffer.close()
+	if run.huge {
+		run.buffer.memory.huge.Unlock()
+	}
 }
 
 // found is what one analyzer found in one file, until the end of the layer tells
@@ -111,8 +120,14 @@ type found struct {
 func (run *layerRun) visit(ctx context.Context, e *image.Entry, b *image.Body) error {
 	e.Path, e.Link = validPath(e.Path), validPath(e.Link)
 	ref := run.paths.Len()
+	if ref == hugeLayer && !run.huge {
+		if err := run.buffer.memory.takeHuge(ctx); err != nil {
+			return err
+		}
+		run.huge = true
+	}
 	if !e.Dubious {
-		run.paths.Add(inventory.Path{Path: e.Path, Kind: pathKind(e.Type), Target: linkTarget(e)}, ref)
+		run.paths.Add(inventory.Path{Path: e.Path, Kind: pathKind(e.Type), Target: linkTarget(e)}, -1)
 	} else {
 		run.problem(e.Path, "", `the entry's name has ".." in it: it is read, but hides nothing`)
 		ref = -1
@@ -260,6 +275,9 @@ func (run *layerRun) analyze(ctx context.Context, a Analyzer, f *File, ref int) 
 	}
 	if res.silent() {
 		return
+	}
+	if ref >= 0 {
+		run.paths.Watch(ref)
 	}
 	run.found = append(run.found, found{
 		file:   inventory.File{Path: f.Path, Analyzer: a.Name(), Kind: res.Kind, Database: res.Database, Packages: res.Packages},

@@ -2,9 +2,12 @@ package analyzer
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"os"
+	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // A Memory bounds how much of the files under analysis is held in memory, over
@@ -17,6 +20,23 @@ type Memory struct {
 	TempDir string
 
 	used atomic.Int64
+	huge sync.Mutex
+}
+
+// hugeLayer is how many entries make a layer huge: its listing takes more memory
+// than all else. Real ones are rare, and wait for each other.
+const hugeLayer = 250_000
+
+// takeHuge waits until no other layer is huge.
+func (m *Memory) takeHuge(ctx context.Context) error {
+	for !m.huge.TryLock() {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	return nil
 }
 
 const defaultMemory = 128 << 20

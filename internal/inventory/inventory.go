@@ -140,6 +140,9 @@ type Layer struct {
 	Problems []Problem    `json:"problems,omitempty"`
 	// Paths is the listing of the layer: what it adds, replaces and deletes.
 	Paths Paths `json:"-"`
+	// Packed is the listing of a large layer in compact form, and Paths is then
+	// nil: see Pack and Listing.
+	Packed []byte `json:"-"`
 }
 
 // State of a package in an image.

@@ -80,11 +80,15 @@ func (m *merger) apply(index int, l *Layer) {
 		p.Layer = index
 		m.problems = append(m.problems, p)
 	}
-	for i := range l.Paths {
-		m.hide(&l.Paths[i])
+	listing, err := l.Listing()
+	if err != nil {
+		m.problems = append(m.problems, Problem{Layer: index, Incomplete: true, Message: err.Error()})
+	}
+	for i := range listing {
+		m.hide(&listing[i])
 	}
 	// The links that are left are those that entries of the layer go through.
-	paths, moved := m.followLinks(l.Paths)
+	paths, moved := m.followLinks(listing)
 	if moved != nil {
 		for i := range paths {
 			m.hide(&paths[i])

@@ -120,18 +120,22 @@ type PathsBuilder struct {
 
 type builtPath struct {
 	Path
-	seq int
-	ref int // what the caller wants to know the final path of; -1 for nothing
+	seq int32
+	ref int32 // what the caller wants to know the final path of; -1 for nothing
 	// cleared is set for a directory that was something else in between: entries
 	// below it that came before went with what it was.
-	cleared int
+	cleared int32
 }
 
 // Add adds an entry. A ref that is not negative is given back by Build with the
 // path where the entry's content finally lies, if it still does.
 func (b *PathsBuilder) Add(p Path, ref int) {
-	b.entries = append(b.entries, builtPath{Path: p, seq: len(b.entries) + 1, ref: ref})
+	b.entries = append(b.entries, builtPath{Path: p, seq: int32(len(b.entries) + 1), ref: int32(ref)})
 }
+
+// Watch makes the i-th entry's ref i, as if it had been added with it: often only
+// what an entry holds tells whether its final path is of interest.
+func (b *PathsBuilder) Watch(i int) { b.entries[i].ref = int32(i) }
 
 // Len is the number of entries added.
 func (b *PathsBuilder) Len() int { return len(b.entries) }
@@ -163,7 +167,7 @@ func (b *PathsBuilder) Build() (Paths, map[int]string) {
 	for i, e := range entries {
 		paths[i] = e.Path
 		if e.ref >= 0 {
-			refs[e.ref] = e.Path.Path
+			refs[int(e.ref)] = e.Path.Path
 		}
 	}
 	b.entries = nil
@@ -182,7 +186,7 @@ func lastOfEach(entries []builtPath) ([]builtPath, bool) {
 		if c := int(class(a.Kind)) - int(class(b.Kind)); c != 0 {
 			return c
 		}
-		return b.seq - a.seq
+		return int(b.seq - a.seq)
 	})
 	out := entries[:0]
 	for i, e := range entries {
@@ -214,47 +218,45 @@ func class(k PathKind) byte {
 // of the two came later. Those that go through a symbolic link are returned
 // apart, with the path they lead to. entries are sorted.
 func dropBelowFiles(entries []builtPath) (kept, moved []builtPath) {
-	var above []int // indexes of entries that the current one is below, and that may replace it
-	kept = make([]builtPath, 0, len(entries))
-	became := map[int]bool{} // indexes of files that became directories
+	var above []builtPath      // what the current entry is below, and that may replace it
+	kept = entries[:0]         // it never overtakes the loop
+	became := map[int32]bool{} // files that became directories, by seq
+	last := ""
 	for i, e := range entries {
-		mark := i > 0 && e.Path.Path == entries[i-1].Path.Path // beside a content
-		for !mark && len(above) > 0 && !below(e.Path.Path, entries[above[len(above)-1]].Path.Path) {
+		mark := i > 0 && e.Path.Path == last // beside a content
+		last = e.Path.Path
+		for !mark && len(above) > 0 && !below(e.Path.Path, above[len(above)-1].Path.Path) {
 			above = above[:len(above)-1]
 		}
-		top, gone := -1, false
-		for _, a := range above {
-			if d := entries[a]; below(e.Path.Path, d.Path.Path) {
+		var top *builtPath
+		gone := false
+		for j := range above {
+			if d := &above[j]; below(e.Path.Path, d.Path.Path) {
 				gone = gone || e.seq < max(d.cleared, replacedAt(d))
-				top = a
+				top = d
 			}
 		}
 		if gone {
 			continue // went together with the directory it was in
 		}
-		if top >= 0 && entries[top].Kind == PathSymlink {
-			link := entries[top]
-			e.Path.Path = path.Clean("/" + ResolveLink(link.Path.Path, link.Target) + e.Path.Path[len(link.Path.Path):])[1:]
+		if top != nil && top.Kind == PathSymlink {
+			e.Path.Path = path.Clean("/" + ResolveLink(top.Path.Path, top.Target) + e.Path.Path[len(top.Path.Path):])[1:]
 			moved = append(moved, e)
 			continue
 		}
-		if top >= 0 && entries[top].Kind == PathFile && e.Kind.content() {
-			became[top] = true
+		if top != nil && top.Kind == PathFile && e.Kind.content() {
+			became[top.seq] = true
 		}
 		if !mark && (e.Kind == PathFile || e.Kind == PathSymlink || e.cleared > 0) {
-			above = append(above, i)
+			above = append(above, e)
 		}
 		kept = append(kept, e)
 	}
 	if len(became) == 0 {
 		return kept, moved
 	}
-	asDir := map[int]bool{} // by seq
-	for i := range became {
-		asDir[entries[i].seq] = true
-	}
 	for i, e := range kept {
-		if e.Kind == PathFile && asDir[e.seq] {
+		if e.Kind == PathFile && became[e.seq] {
 			kept[i] = opaqueAt(e)
 		}
 	}
@@ -262,11 +264,38 @@ func dropBelowFiles(entries []builtPath) (kept, moved []builtPath) {
 }
 
 // replacedAt is when an entry that is no directory took the place of one.
-func replacedAt(e builtPath) int {
+func replacedAt(e *builtPath) int32 {
 	if e.Kind == PathDir {
 		return 0
 	}
 	return e.seq
+}
+
+// packFrom is how many paths a layer has for its listing to be kept packed.
+const packFrom = 50_000
+
+// Pack keeps the listing of a large layer in its compact form, a tenth of the
+// size, until Merge wants it.
+func (l *Layer) Pack() error {
+	if len(l.Paths) < packFrom {
+		return nil
+	}
+	packed, err := l.Paths.AppendBinary(nil)
+	if err != nil {
+		return err
+	}
+	l.Paths, l.Packed = nil, packed
+	return nil
+}
+
+// Listing gives the layer's paths, packed or not.
+func (l *Layer) Listing() (Paths, error) {
+	if l.Packed == nil {
+		return l.Paths, nil
+	}
+	var paths Paths
+	err := paths.UnmarshalBinary(l.Packed)
+	return paths, err
 }
 
 // AppendBinary appends the listing in a compact form, in which each path gives

@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -124,4 +125,25 @@ func FuzzPathsUnmarshal(f *testing.F) {
 			t.Error(diff)
 		}
 	})
+}
+
+// TestPackedLayer: a large layer, whose listing is kept packed, does what it did.
+func TestPackedLayer(t *testing.T) {
+	lines := []string{"w m/a", "f m/b/package.json = npm b 2"}
+	for i := range packFrom {
+		lines = append(lines, fmt.Sprintf("f files/%d", i))
+	}
+	base := layerOf("f m/a/package.json = npm a 1", "f m/b/package.json = npm b 1")
+	large := layerOf(lines...)
+	want := Merge([]*Layer{base, large})
+	if err := large.Pack(); err != nil || large.Paths != nil {
+		t.Fatalf("the listing is not packed: %v", err)
+	}
+	if diff := cmp.Diff(want, Merge([]*Layer{base, large})); diff != "" {
+		t.Errorf("packed, the layer does other than before (-before +packed):\n%s", diff)
+	}
+	large.Packed = large.Packed[:len(large.Packed)/2]
+	if img := Merge([]*Layer{base, large}); len(img.Problems) != 1 || !img.Problems[0].Incomplete {
+		t.Errorf("problems of a damaged listing: %+v", img.Problems)
+	}
 }

@@ -208,7 +208,11 @@ func (c *Cache) encode(l *inventory.Layer) ([]byte, error) {
 	}
 	b := binary.AppendUvarint(nil, uint64(len(doc)))
 	b = append(b, doc...)
-	if b, err = l.Paths.AppendBinary(b); err != nil {
+	listing, err := l.Listing()
+	if err != nil {
+		return nil, err
+	}
+	if b, err = listing.AppendBinary(b); err != nil {
 		return nil, err
 	}
 	return c.enc.EncodeAll(b, nil), nil

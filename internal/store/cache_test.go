@@ -78,6 +78,9 @@ func requireFull(t *testing.T, v reflect.Value, name string) {
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
+			if v.Type().Field(i).Name == "Packed" {
+				continue // another form of the listing
+			}
 			requireFull(t, v.Field(i), name+"."+v.Type().Field(i).Name)
 		}
 	}

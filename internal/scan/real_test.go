@@ -2,8 +2,10 @@ package scan_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -133,4 +135,63 @@ func scanReal(t *testing.T, dir, ref string) inventory.Image {
 		t.Fatal(err)
 	}
 	return res.Inventory
+}
+
+// TestRealFleet: of 60 images, the npm, PyPI, Maven and Ruby packages are found
+// in the layer that brings them, and no others; each layer is read once.
+func TestRealFleet(t *testing.T) {
+	dir := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), "bash", filepath.Join(realImages(t), "fleet.sh"), dir, "oci")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("fleet.sh: %v\n%s", err, out)
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "fleet-truth.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fleet struct {
+		Images     map[string]json.RawMessage
+		Components map[string][]struct {
+			Image string
+			Layer int `json:"layer_index"`
+		}
+		LayerUsedBy map[string]int `json:"layer_used_by"`
+	}
+	if err := json.Unmarshal(b, &fleet); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string][]string{} // by image
+	for component, places := range fleet.Components {
+		for _, p := range places {
+			want[p.Image] = append(want[p.Image], fmt.Sprintf("%s, layer %d", component, p.Layer))
+		}
+	}
+	scanner := &scan.Scanner{Runner: &analyzer.Runner{Analyzers: analyzer.Default(), Memory: &analyzer.Memory{}}}
+	read := 0
+	for ref := range fleet.Images {
+		images, closer, err := source.Open(t.Context(), "oci:"+filepath.Join(dir, "oci")+":"+ref, source.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := scanner.Image(t.Context(), images[0])
+		if err := errors.Join(err, closer.Close()); err != nil {
+			t.Fatal(err)
+		}
+		read += res.Read
+		var got []string
+		for _, p := range res.Inventory.Packages {
+			switch p.Type {
+			case "npm", "pypi", "maven", "gem":
+				got = append(got, fmt.Sprintf("%s %s %s, layer %d", p.Type, p.Name, p.Version, p.Layer))
+			}
+		}
+		slices.Sort(got)
+		slices.Sort(want[ref])
+		if diff := cmp.Diff(want[ref], got); diff != "" {
+			t.Errorf("%s: packages differ from the truth (-truth +found):\n%s", ref, diff)
+		}
+	}
+	if len(fleet.Images) != 60 || read != len(fleet.LayerUsedBy) {
+		t.Errorf("%d images, %d layers read; want 60, and each of %d layers once", len(fleet.Images), read, len(fleet.LayerUsedBy))
+	}
 }

@@ -116,7 +116,7 @@ func newDBUpdateCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if !flagOn(cmd, "quiet") {
+			if !a.quiet {
 				if err := writeUpdate(a.stdout, summary); err != nil {
 					return err
 				}
@@ -436,7 +436,7 @@ func newDBImportCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if flagOn(cmd, "quiet") {
+			if a.quiet {
 				return nil
 			}
 			_, err = fmt.Fprintf(a.stdout, "%d advisories of %d ecosystems, the oldest updated %s\n", s.Records, len(s.Ecosystems), ago(a.now(), s.Oldest))

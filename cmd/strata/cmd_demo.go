@@ -183,17 +183,18 @@ func (a *app) demoList(reports []*report.Report, host string) error {
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "  IMAGE\tLAYERS\tPACKAGES\tCRITICAL\tHIGH\tMEDIUM\tLOW\tIN LOWER")
 	for _, r := range reports {
-		count, lower := map[report.Severity]int{}, 0
+		var count report.Counts
+		lower := 0
 		for i := range r.Findings {
 			switch f := &r.Findings[i]; {
 			case f.Active():
-				count[f.Severity]++
+				count.Add(f.Severity, 1)
 			case f.Suppressed == nil:
 				lower++
 			}
 		}
 		fmt.Fprintf(w, "  %s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", demoName(r, host), len(r.Layers), len(r.Packages),
-			count[advisory.Critical], count[advisory.High], count[advisory.Medium], count[advisory.Low], lower)
+			count.Of(advisory.Critical), count.Of(advisory.High), count.Of(advisory.Medium), count.Of(advisory.Low), lower)
 	}
 	return w.Flush()
 }

@@ -78,7 +78,7 @@ Without --fail-on, findings do not change the exit code.
 ` + exitHelp,
 		Args: oneArgument("reference"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.scan(cmd.Context(), args[0], o, flagOn(cmd, "quiet"))
+			return a.scan(cmd.Context(), args[0], o)
 		},
 	}
 	f := cmd.Flags()
@@ -123,7 +123,7 @@ func formatNames() string {
 }
 
 // scan runs the command: open, read, match, decide, report.
-func (a *app) scan(ctx context.Context, ref string, o *scanOptions, quiet bool) (err error) {
+func (a *app) scan(ctx context.Context, ref string, o *scanOptions) (err error) {
 	outputs, err := o.check()
 	if err != nil {
 		return err
@@ -135,7 +135,7 @@ func (a *app) scan(ctx context.Context, ref string, o *scanOptions, quiet bool) 
 	}
 	tuneMemory(o.memory)
 
-	results, err := a.inventories(ctx, ref, o, quiet)
+	results, err := a.inventories(ctx, ref, o)
 	if err != nil {
 		return timeoutCause(ctx, err)
 	}
@@ -186,7 +186,7 @@ func timeoutCause(ctx context.Context, err error) error {
 
 // check finds mistakes in the flags before any work is done.
 func (o *scanOptions) check() ([]output, error) {
-	if _, err := report.ParseSeverities(o.severity); o.severity != "" && err != nil {
+	if _, err := o.filter(); err != nil {
 		return nil, err
 	}
 	if _, err := o.rules(); err != nil {
@@ -211,6 +211,17 @@ func (o *scanOptions) check() ([]output, error) {
 		return nil, fmt.Errorf("--color %s: want auto, always or never", o.color)
 	}
 	return o.outputs()
+}
+
+// filter is what the report shows; all, when no flag narrows it.
+func (o *scanOptions) filter() (report.FilterOptions, error) {
+	filter := report.FilterOptions{OnlyFixed: o.onlyFixed}
+	if o.severity == "" {
+		return filter, nil
+	}
+	var err error
+	filter.Severities, err = report.ParseSeverities(o.severity)
+	return filter, err
 }
 
 func (o *scanOptions) rules() ([]policy.Rule, error) {
@@ -251,7 +262,7 @@ func (o *scanOptions) result(reports []*report.Report) error {
 }
 
 // inventories reads what the reference names: one result for each image.
-func (a *app) inventories(ctx context.Context, ref string, o *scanOptions, quiet bool) (results []*scan.Result, err error) {
+func (a *app) inventories(ctx context.Context, ref string, o *scanOptions) (results []*scan.Result, err error) {
 	parsed, err := source.Parse(ref)
 	if err != nil {
 		return nil, err
@@ -263,7 +274,7 @@ func (a *app) inventories(ctx context.Context, ref string, o *scanOptions, quiet
 	if err != nil {
 		return nil, err
 	}
-	bars := newProgress(a, quiet)
+	bars := newProgress(a, a.quiet)
 	defer bars.Close()
 	scanner := &scan.Scanner{
 		Runner:   &analyzer.Runner{Analyzers: analyzer.Default(), Memory: &analyzer.Memory{Limit: int64(o.memory) / 4}},
@@ -373,13 +384,9 @@ func writable(path string) error {
 }
 
 func (a *app) write(outputs []output, reports []*report.Report, o *scanOptions) error {
-	severities, err := report.ParseSeverities(o.severity)
-	if o.severity != "" && err != nil {
+	filter, err := o.filter()
+	if err != nil {
 		return err
-	}
-	filter := report.FilterOptions{OnlyFixed: o.onlyFixed}
-	if o.severity != "" {
-		filter.Severities = severities
 	}
 	for _, out := range outputs {
 		if err := a.writeOne(out, reports, filter, o); err != nil {

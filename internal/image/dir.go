@@ -3,7 +3,6 @@ package image
 import (
 	"context"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -126,5 +125,3 @@ func (l *lazyFile) Close() {
 		_ = l.f.Close()
 	}
 }
-
-var _ io.ReaderAt = (*lazyFile)(nil)

@@ -274,8 +274,8 @@ func replacedAt(e *builtPath) int32 {
 // packFrom is how many paths a layer has for its listing to be kept packed.
 const packFrom = 50_000
 
-// Pack keeps the listing of a large layer in its compact form, a tenth of the
-// size, until Merge wants it.
+// Pack keeps the listing of a large layer in its compact form until Merge
+// wants it.
 func (l *Layer) Pack() error {
 	if len(l.Paths) < packFrom {
 		return nil

@@ -20,12 +20,21 @@ func (m *merger) image() Image {
 		owner             string
 	}
 	byKey := map[key]int{}
+	// A lock file is judged once for each type of its packages, which may be thousands.
+	type lock struct{ typ, path, owner string }
+	judged := map[lock]bool{}
 	for _, h := range m.all {
 		if h.distro.Zero() {
 			h.distro = m.distro
 		}
-		if h.file.Kind == Locked && superseded(h, installed) {
-			continue
+		if h.file.Kind == Locked {
+			l := lock{h.Type, h.path, h.file.Owner}
+			if _, ok := judged[l]; !ok {
+				judged[l] = superseded(h, installed)
+			}
+			if judged[l] {
+				continue
+			}
 		}
 		id := h.same()
 		id.member = ""

@@ -23,6 +23,7 @@ func normal(r Report) Report {
 	}
 	for i := range n.Findings {
 		f := &n.Findings[i]
+		f.Kind = cmp.Or(f.Kind, KindVulnerability)
 		f.Severity = cmp.Or(f.Severity, advisory.Unknown)
 		f.Status = cmp.Or(f.Status, Affected)
 		f.State = cmp.Or(f.State, inventory.Present)

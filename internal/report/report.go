@@ -12,6 +12,7 @@ import (
 
 	"strata/internal/advisory"
 	"strata/internal/inventory"
+	"strata/internal/license"
 	"strata/internal/policy"
 )
 
@@ -59,7 +60,40 @@ type Image struct {
 	// ConfigDigest is that of the configuration: Docker's image id.
 	ConfigDigest string `json:"config_digest"`
 	Distro       Distro `json:"distro"`
+	// Created is when the image was built; nil when not recorded.
+	Created *time.Time `json:"created,omitempty"`
+	// Labels of the configuration.
+	Labels map[string]string `json:"labels,omitempty"`
+	// Base is the image that this one was built from; nil when not known.
+	Base *Base `json:"base,omitempty"`
 }
+
+// A Base is the image that an image was built from.
+type Base struct {
+	// Reference of the base, with tag; empty where only its layers are known.
+	Reference string `json:"reference"`
+	// Digest of its manifest; empty when not known.
+	Digest string `json:"digest"`
+	// Layers is how many of the image's layers, from the lowest, are the base's.
+	Layers int `json:"layers"`
+	// By is how it was recognised.
+	By BaseEvidence `json:"by"`
+	// Created is when the base was built; nil when not known.
+	Created *time.Time `json:"created,omitempty"`
+}
+
+// BaseEvidence is how a base image was recognised, the surest first.
+type BaseEvidence string
+
+const (
+	// BaseByLayers: a known image's layers are the lowest of this one.
+	BaseByLayers BaseEvidence = "layers"
+	// BaseByAnnotation: the image names its base (OCI image-spec,
+	// org.opencontainers.image.base.name and .digest).
+	BaseByAnnotation BaseEvidence = "annotation"
+	// BaseByHistory: the build history tells where the base ends.
+	BaseByHistory BaseEvidence = "history"
+)
 
 // A Distro is the distribution in the final file system; all empty without an
 // os-release.
@@ -131,15 +165,60 @@ type Package struct {
 	StateLayer int `json:"state_layer"`
 	// Licenses as declared, each an SPDX expression or free text.
 	Licenses []string `json:"licenses"`
+	// License is what was made of the declared licences and of the licence texts
+	// that belong to the package; nil when licences were not looked for.
+	License *License `json:"license,omitempty"`
 	// Owner is the distribution's package that owns the files; empty for none.
 	Owner string `json:"owner"`
+}
+
+// A License is the licence of a package.
+type License struct {
+	// Expression is an SPDX licence expression (SPDX 2.3, annex D), normalised;
+	// what has no SPDX id is a LicenseRef-. Empty when nothing is known.
+	Expression string        `json:"expression"`
+	Class      license.Class `json:"class"`
+	// Evidence is where it is told, the surest first.
+	Evidence []LicenseEvidence `json:"evidence"`
+}
+
+// A LicenseEvidence is one place that tells of a package's licence.
+type LicenseEvidence struct {
+	// Path and Layer of the file.
+	Path  string `json:"path"`
+	Layer int    `json:"layer"`
+	// Kind is "declared" (by the package's metadata or a copyright file in the
+	// machine-readable format) or "text" (a licence text was recognised).
+	Kind string `json:"kind"`
+	// Expression that the file gives; empty for a text that was not recognised.
+	Expression string `json:"expression"`
+	// Coverage is how much of the text is of known licences, 0 to 100 percent; 0
+	// for what is declared.
+	Coverage float64 `json:"coverage,omitempty"`
 }
 
 // A Location is a path in a layer.
 type Location = inventory.Location
 
-// A Finding is one vulnerability in one package of the image.
+// FindingKind tells what a finding is about.
+type FindingKind string
+
+const (
+	// KindVulnerability: a vulnerability in a package.
+	KindVulnerability FindingKind = "vulnerability"
+	// KindEndOfLife: a distribution or runtime for which nobody writes security
+	// updates any more. Its id is "EOL-" with the name and release
+	// ("EOL-debian-9"), its severity unknown, and it is no vulnerability: it is in
+	// no count of severities. One of a distribution has no package: PackageID is
+	// empty, the type "distro", name and version those of os-release.
+	KindEndOfLife FindingKind = "end_of_life"
+)
+
+// A Finding is one vulnerability in one package of the image, or the end of life
+// of one.
 type Finding struct {
+	// Kind is KindVulnerability when empty.
+	Kind FindingKind `json:"kind"`
 	// ID is the canonical id of the vulnerability: the CVE where there is one.
 	ID string `json:"id"`
 	// Aliases are its other ids.
@@ -211,6 +290,11 @@ const (
 	ByWaiver      SuppressedBy = "waiver"
 	ByVEX         SuppressedBy = "vex"
 	ByDistroOwned SuppressedBy = "distro-owned"
+	// ByPolicy: a rule of a policy says to ignore it.
+	ByPolicy SuppressedBy = "policy"
+	// ByNotRun: the package's files do not run in a container, such as headers of
+	// a kernel that is the host's.
+	ByNotRun SuppressedBy = "not-run"
 )
 
 // A Problem is something that could not be analysed.

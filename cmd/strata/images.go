@@ -24,6 +24,7 @@ import (
 // imageOptions are the flags of commands that read an image.
 type imageOptions struct {
 	sourceOptions
+	baseOptions
 
 	timeout  time.Duration
 	memory   byteSize
@@ -33,6 +34,7 @@ type imageOptions struct {
 
 func (o *imageOptions) flags(f *pflag.FlagSet) {
 	flagGroup(f, "Where the image is", o.sourceOptions.flags)
+	flagGroup(f, "Base image", o.baseOptions.flags)
 	flagGroup(f, "Work", o.workFlags)
 }
 
@@ -70,6 +72,7 @@ func (o *imageOptions) limit(ctx context.Context) (context.Context, context.Canc
 // reports reads what the reference names and holds it against the advisories:
 // one report for each image, without a verdict.
 func (a *app) reports(ctx context.Context, ref string, o *imageOptions, adv *advisoryOptions) (reports []*report.Report, err error) {
+	o.baseOptions.offline = adv.offline
 	results, err := a.inventories(ctx, ref, o)
 	if err != nil {
 		return nil, timeoutCause(ctx, err)
@@ -134,8 +137,9 @@ func (a *app) inventories(ctx context.Context, ref string, o *imageOptions) (res
 		res, err := scanner.Root(ctx, parsed.Path)
 		return []*scan.Result{res}, err
 	}
+	var cache *store.Cache
 	if !o.noCache {
-		cache, err := a.openCache(ctx)
+		cache, err = a.openCache(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -155,7 +159,7 @@ func (a *app) inventories(ctx context.Context, ref string, o *imageOptions) (res
 		}
 		results = append(results, res)
 	}
-	return results, nil
+	return results, a.recogniseBases(ctx, cache, results, &o.baseOptions, opts)
 }
 
 func (a *app) openCache(ctx context.Context) (*store.Cache, error) {

@@ -90,6 +90,9 @@ func ParsePlatform(s string) (Platform, error) {
 type Image struct {
 	// Reference is what the user asked for, with the tag or digest.
 	Reference string
+	// Repository and Tag are the parts of the image's name, where the source knows
+	// it: as people write it, without the default registry ("debian", "12-slim").
+	Repository, Tag string
 	// Digest is that of the manifest; empty where the source has none (docker save).
 	Digest Digest
 	// ConfigDigest is that of the configuration: the image id of Docker.
@@ -101,6 +104,12 @@ type Image struct {
 	// Layers are the filesystem layers, lowest first. History entries that made
 	// no layer are not among them.
 	Layers []Layer
+	// History is the build history, oldest first, with the steps that made no
+	// layer. Empty when none was recorded.
+	History []Step
+	// Base is the image that this one was built from (RecogniseBase); nil when it
+	// is not known, or was not looked for.
+	Base *Base
 	// Content gives the layers' bytes.
 	Content Content
 }

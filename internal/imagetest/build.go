@@ -67,6 +67,8 @@ type manifest struct {
 	MediaType     string       `json:"mediaType"`
 	Config        descriptor   `json:"config"`
 	Layers        []descriptor `json:"layers"`
+
+	Annotations map[string]string `json:"annotations,omitempty"`
 }
 
 // index of the OCI image-spec (image-index.md).
@@ -112,7 +114,7 @@ func (s *Spec) Build() (*Image, error) {
 		Config:   containerConfig{Labels: s.Labels},
 		RootFS:   rootFS{Type: "layers", DiffIDs: []string{}},
 	}
-	man := manifest{SchemaVersion: 2, MediaType: manifestType, Layers: []descriptor{}}
+	man := manifest{SchemaVersion: 2, MediaType: manifestType, Layers: []descriptor{}, Annotations: s.Annotations}
 	for i, l := range s.Layers {
 		plain, err := s.LayerTar(i)
 		if err != nil {
@@ -130,6 +132,9 @@ func (s *Spec) Build() (*Image, error) {
 			c.History = append(c.History, history{Created: s.created(), CreatedBy: by, EmptyLayer: true})
 		}
 		c.History = append(c.History, history{Created: s.created(), CreatedBy: l.CreatedBy})
+	}
+	for _, by := range s.After {
+		c.History = append(c.History, history{Created: s.created(), CreatedBy: by, EmptyLayer: true})
 	}
 	m.Config = mustJSON(c)
 	man.Config = describe(configType, m.Config)

@@ -29,7 +29,11 @@ type Spec struct {
 	// value is Epoch, so that what is built has the same digests every time.
 	Created time.Time
 	Labels  map[string]string
-	Layers  []Layer
+	// Annotations of the manifest.
+	Annotations map[string]string
+	Layers      []Layer
+	// After are instructions at the end of the history that made no layer.
+	After []string
 	// Extra are the sections of the txtar file that belong to no layer, such as
 	// "want", by their name.
 	Extra map[string][]byte

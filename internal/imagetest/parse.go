@@ -24,8 +24,10 @@ import (
 //	platform: linux/arm64/v8
 //	created: 2024-05-06T07:08:09Z
 //	label: maintainer=team
+//	annotation: org.opencontainers.image.base.name=debian:12
 //	created_by: layer0: ADD rootfs.tar /
 //	before: layer1: ENV LANG=C          an instruction that made no layer
+//	after: CMD ["bash"]                 one at the end of the history
 //	compression: layer1: zstd           gzip (default), zstd or none
 //	layers: 3                           for empty layers at the end
 //	-- layer0/etc/os-release --         a file
@@ -87,14 +89,11 @@ func (s *Spec) setting(line string) error {
 	case "created":
 		s.Created, err = time.Parse(time.RFC3339, value)
 	case "label":
-		k, v, ok := strings.Cut(value, "=")
-		if !ok {
-			return fmt.Errorf("want NAME=VALUE")
-		}
-		if s.Labels == nil {
-			s.Labels = map[string]string{}
-		}
-		s.Labels[k] = v
+		err = put(&s.Labels, value)
+	case "annotation":
+		err = put(&s.Annotations, value)
+	case "after":
+		s.After = append(s.After, value)
 	case "layers":
 		var n int
 		if n, err = strconv.Atoi(value); err == nil && n > 0 {
@@ -106,6 +105,19 @@ func (s *Spec) setting(line string) error {
 		return fmt.Errorf("unknown key %q", key)
 	}
 	return err
+}
+
+// put adds NAME=VALUE.
+func put(to *map[string]string, pair string) error {
+	k, v, ok := strings.Cut(pair, "=")
+	if !ok {
+		return fmt.Errorf("want NAME=VALUE")
+	}
+	if *to == nil {
+		*to = map[string]string{}
+	}
+	(*to)[k] = v
+	return nil
 }
 
 // layerSetting applies "layerN: VALUE" of the key.

@@ -34,11 +34,13 @@ func New(s Scanned) *Report {
 		},
 		Advisories: s.Advisories,
 	}
+	r.Image.Created, r.Image.Labels, r.Image.Base = optionalTime(s.Image.Created), s.Image.Labels, newBase(s.Image.Base)
 	for i, l := range s.Image.Layers {
 		known := s.Layers[i]
 		r.Layers = append(r.Layers, Layer{
 			Index: l.Index, Digest: string(l.Digest), DiffID: string(l.DiffID), CreatedBy: l.CreatedBy, Size: l.Size,
 			Empty: known != nil && known.Entries == 0, Created: optionalTime(l.Created),
+			Base: s.Image.Base != nil && i < s.Image.Base.Layers,
 		})
 	}
 	for i := range s.Inventory.Packages {

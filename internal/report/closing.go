@@ -170,6 +170,9 @@ func (t *table) totals() {
 		}
 	}
 	t.item(green, fmt.Sprintf("%d fixable", t.fixable), " · ", len(head), t.Width)
+	if own, base, ok := t.ownAndBase(); ok {
+		t.item(plain, fmt.Sprintf("%d of our layers, %d of the base image", own, base), " · ", len(head), t.Width)
+	}
 	if t.known > 0 {
 		t.item(red, fmt.Sprintf("%d known to be exploited (KEV)", t.known), " · ", len(head), t.Width)
 	}

@@ -42,6 +42,16 @@ func normalize(dst, src reflect.Value) {
 		for i := range src.Len() {
 			normalize(dst.Index(i), src.Index(i))
 		}
+	case reflect.Map:
+		if src.Len() > 0 { // an absent one stays absent
+			dst.Set(reflect.MakeMapWithSize(src.Type(), src.Len()))
+			for key, value := range src.Seq2() {
+				k, v := reflect.New(key.Type()).Elem(), reflect.New(value.Type()).Elem()
+				normalize(k, key)
+				normalize(v, value)
+				dst.SetMapIndex(k, v)
+			}
+		}
 	case reflect.Pointer:
 		if !src.IsNil() {
 			dst.Set(reflect.New(src.Type().Elem()))

@@ -19,6 +19,8 @@ func sample() *Report {
 		Tool: Tool{Name: "strata", Version: "0.1.0"},
 		Image: Image{
 			Reference: "registry.example:5000/shop/node-app:1.4", Digest: digest(9), ConfigDigest: digest(8), Platform: "linux/amd64",
+			Created: &published, Labels: map[string]string{"org.opencontainers.image.title": "node-app \x1b[31m"},
+			Base:   &Base{Reference: "docker.io/library/node:18-bookworm-slim", Digest: digest(7), Layers: 2, By: BaseByLayers, Created: &published},
 			Distro: Distro{ID: "debian", Version: "12", Name: "Debian GNU/Linux 12 (bookworm)", Status: DistroSupported},
 		},
 		Layers: []Layer{

@@ -97,6 +97,7 @@ func (t *table) head() {
 		t.item(dim, fact, " · ", 0, t.Width)
 	}
 	t.line()
+	t.base()
 }
 
 func (t *table) distro() string {

@@ -151,6 +151,9 @@ func (a *archive) dockerImage(s saved) (*image.Image, error) {
 		return nil, errCount(len(c.RootFS.DiffIDs), len(s.Layers))
 	}
 	m := c.image(raw)
+	if len(s.RepoTags) > 0 {
+		m.Repository, m.Tag = nameParts(s.RepoTags[0])
+	}
 	for i, layer := range s.Layers {
 		l := &m.Layers[i]
 		if _, e, err := a.find(layer); err == nil {

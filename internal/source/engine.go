@@ -94,6 +94,7 @@ type inspected struct {
 type past struct {
 	Created   int64
 	CreatedBy string
+	Comment   string
 	Size      int64
 }
 
@@ -118,10 +119,15 @@ func (e *engine) image(ctx context.Context, name string, o Options) (*image.Imag
 		o.Log.Warn("history of the image can't be had", "image", name, "reason", err)
 	}
 	slices.Reverse(history)
-	for n, p := range alignPast(history, len(m.Layers)) {
-		m.Layers[n].CreatedBy = p.CreatedBy
-		if p.Created > 0 {
-			m.Layers[n].Created = time.Unix(p.Created, 0).UTC()
+	made := alignPast(history, len(m.Layers))
+	for n, i := range made {
+		m.Layers[n].CreatedBy, m.Layers[n].Created = history[i].CreatedBy, history[i].created()
+	}
+	if made != nil { // else nothing tells which steps made a layer
+		for i, p := range history {
+			m.History = append(m.History, image.Step{
+				Created: p.created(), CreatedBy: p.CreatedBy, Comment: p.Comment, Empty: !slices.Contains(made, i),
+			})
 		}
 	}
 	m.Content = &engineStream{engine: e, id: m.ConfigDigest, layers: m.Layers, idle: o.timing.idle}
@@ -149,19 +155,26 @@ func (i inspected) image() (*image.Image, error) {
 	return m, nil
 }
 
-// alignPast gives the step that made each of n layers, oldest first. The engine
+func (p past) created() time.Time {
+	if p.Created <= 0 {
+		return time.Time{}
+	}
+	return time.Unix(p.Created, 0).UTC()
+}
+
+// alignPast gives the index of the step that made each of n layers, oldest first. The engine
 // doesn't say which steps made none: they are told by their instruction, else by
 // their size. Where neither fits, nothing is told.
-func alignPast(history []past, n int) []past {
+func alignPast(history []past, n int) []int {
 	for _, makesLayer := range []func(past) bool{
 		func(past) bool { return true },
 		func(p past) bool { return !isMetadata(p.CreatedBy) },
 		func(p past) bool { return p.Size > 0 },
 	} {
-		var made []past
-		for _, p := range history {
+		var made []int
+		for i, p := range history {
 			if makesLayer(p) {
-				made = append(made, p)
+				made = append(made, i)
 			}
 		}
 		if len(made) == n {

@@ -176,11 +176,11 @@ func TestAlignPast(t *testing.T) {
 	for name, tt := range map[string]struct {
 		history []past
 		n       int
-		want    []past
+		want    []int
 	}{
-		"all":            {[]past{run, work}, 2, []past{run, work}},
-		"by instruction": {[]past{run, env, work}, 2, []past{run, work}},
-		"by size":        {[]past{run, env, work}, 1, []past{run}},
+		"all":            {[]past{run, work}, 2, []int{0, 1}},
+		"by instruction": {[]past{run, env, work}, 2, []int{0, 2}},
+		"by size":        {[]past{run, env, work}, 1, []int{0}},
 		"none fits":      {[]past{run, env, work}, 7, nil},
 	} {
 		if diff := cmp.Diff(tt.want, alignPast(tt.history, tt.n)); diff != "" {

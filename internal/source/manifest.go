@@ -20,6 +20,9 @@ import (
 // The distribution-spec asks registries to take manifests of 4 MiB.
 const maxDocument = 8 << 20
 
+// maxSteps is how many steps of a build history are kept.
+const maxSteps = 10_000
+
 // errNotImage is wrapped by errors of manifests that are well-formed but hold no
 // filesystem: charts, signatures, attestations.
 var errNotImage = errors.New("not a container image")
@@ -133,6 +136,9 @@ func (c *imageConfig) image(raw []byte) *image.Image {
 		Layers: make([]image.Layer, len(c.RootFS.DiffIDs)),
 	}
 	steps := alignHistory(c.History, len(m.Layers))
+	for _, s := range c.History[:min(len(c.History), maxSteps)] {
+		m.History = append(m.History, image.Step{Created: s.Created.Time, CreatedBy: s.CreatedBy, Comment: s.Comment, Empty: s.EmptyLayer})
+	}
 	for i, d := range c.RootFS.DiffIDs {
 		m.Layers[i] = image.Layer{Index: i, DiffID: d, Size: -1, CreatedBy: steps[i].by(), Created: steps[i].Created.Time}
 	}

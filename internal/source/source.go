@@ -134,6 +134,9 @@ func Open(ctx context.Context, ref string, o Options) ([]*image.Image, io.Closer
 	}
 	for _, m := range images {
 		m.Reference = ref
+		if m.Repository == "" {
+			m.Repository, m.Tag = r.Name()
+		}
 	}
 	return images, closer, nil
 }

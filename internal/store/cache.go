@@ -23,8 +23,9 @@ import (
 	"strata/internal/scan"
 )
 
-// A Cache keeps what is in layers in an SQLite file, which any number of
-// processes may use at the same time. It holds nothing that can't be had again.
+// A Cache keeps what is in layers, and which images were seen, in an SQLite file
+// that any number of processes may use at the same time. It holds nothing that
+// can't be had again.
 type Cache struct {
 	db  *sql.DB
 	enc *zstd.Encoder
@@ -33,7 +34,7 @@ type Cache struct {
 
 // cacheVersion is that of the tables and of the encoding of layers. A file of
 // another version is emptied.
-const cacheVersion = 1
+const cacheVersion = 2
 
 const cacheSchema = `
 DROP TABLE IF EXISTS layers;
@@ -43,7 +44,7 @@ CREATE TABLE layers (
 	inventory    BLOB NOT NULL,
 	created_at   TEXT NOT NULL,
 	PRIMARY KEY (diff_id, analyzer_set)
-);`
+);` + imageSchema
 
 // maxCachedLayer bounds what one stored layer may decode to.
 const maxCachedLayer = 1 << 30

@@ -20,8 +20,8 @@ import (
 type baseOptions struct {
 	base  string
 	fetch bool
-	// offline forbids to ask a registry for what the user did not name.
-	offline bool
+	// noFetch forbids to ask a registry for what the user did not name.
+	noFetch bool
 }
 
 func (o *baseOptions) flags(f *pflag.FlagSet) {
@@ -47,7 +47,7 @@ func (a *app) recogniseBases(ctx context.Context, cache *store.Cache, results []
 			known = append(below, given...)
 		}
 		r.Image.Base = image.RecogniseBase(r.Image, known)
-		if o.fetch && !o.offline && (r.Image.Base == nil || r.Image.Base.By != image.BaseByLayers) {
+		if o.fetch && !o.noFetch && (r.Image.Base == nil || r.Image.Base.By != image.BaseByLayers) {
 			if m := a.fetchedBase(ctx, r, opts); m != nil {
 				given = append(given, m)
 				r.Image.Base = image.RecogniseBase(r.Image, append(known, m))

@@ -72,7 +72,7 @@ func (o *imageOptions) limit(ctx context.Context) (context.Context, context.Canc
 // reports reads what the reference names and holds it against the advisories:
 // one report for each image, without a verdict.
 func (a *app) reports(ctx context.Context, ref string, o *imageOptions, adv *advisoryOptions) (reports []*report.Report, err error) {
-	o.baseOptions.offline = adv.offline
+	o.noFetch = adv.offline
 	results, err := a.inventories(ctx, ref, o)
 	if err != nil {
 		return nil, timeoutCause(ctx, err)

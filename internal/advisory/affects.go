@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // An EventKind is a kind of event in a range.
@@ -258,40 +257,4 @@ func beforeLimits(v Version, events []event) bool {
 		}
 	}
 	return !limited
-}
-
-// Fix is the smallest version after v that the entries name as fixed and none of
-// them calls affected: the least upgrade that helps. Entries must be of one
-// package. Empty when they name none.
-func Fix(v Version, entries []Affected) string {
-	var later []Version
-	for i := range entries {
-		for _, r := range entries[i].Ranges {
-			for _, e := range r.Events {
-				if e.Kind != Fixed {
-					continue
-				}
-				f, err := ParseVersion(v.ecosystem, e.Version)
-				if err != nil {
-					continue
-				}
-				if c, err := f.Compare(v); err == nil && c > 0 {
-					later = append(later, f)
-				}
-			}
-		}
-	}
-	slices.SortStableFunc(later, func(a, b Version) int {
-		c, err := a.Compare(b)
-		if err != nil || c == 0 {
-			return strings.Compare(a.text, b.text)
-		}
-		return c
-	})
-	for _, f := range later {
-		if !slices.ContainsFunc(entries, func(a Affected) bool { return a.Evaluate(f).Affected }) {
-			return f.text
-		}
-	}
-	return ""
 }

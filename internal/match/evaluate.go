@@ -22,6 +22,8 @@ type matching struct {
 	// unknown are packages with a version that can't be compared with what
 	// advisories say of them, with one reason each.
 	unknown map[int]error
+	// upgrading asks for the facts of all advisories on packages that are affected.
+	upgrading bool
 }
 
 // An opinion is what one advisory says of one package.
@@ -98,8 +100,9 @@ func (m *matching) join(ctx context.Context, db Advisories) error {
 	var ids []string
 	for _, ops := range m.opinions {
 		open := slices.ContainsFunc(ops, func(o opinion) bool { return o.verdict.Open })
+		all := m.upgrading && slices.ContainsFunc(ops, func(o opinion) bool { return o.verdict.Affected })
 		for _, o := range ops {
-			if o.verdict.Affected || open && o.verdict.Past {
+			if all || o.verdict.Affected || open && o.verdict.Past {
 				ids = append(ids, o.entry.Advisory)
 			}
 		}
@@ -121,19 +124,7 @@ func (m *matching) join(ctx context.Context, db Advisories) error {
 func (m *matching) findings() []Finding {
 	var out []Finding
 	for pkg, ops := range m.opinions {
-		byVulnerability := map[string][]opinion{}
-		for _, o := range ops {
-			f := m.facts[o.entry.Advisory]
-			if f == nil {
-				continue
-			}
-			for _, v := range f.Vulnerabilities {
-				if !advisory.BugFix(v.ID) {
-					byVulnerability[v.ID] = append(byVulnerability[v.ID], o)
-				}
-			}
-		}
-		for id, about := range byVulnerability {
+		for id, about := range m.byVulnerability(ops) {
 			if agreed := agree(about); len(agreed) > 0 {
 				out = append(out, m.finding(pkg, id, agreed))
 			}
@@ -148,6 +139,23 @@ func (m *matching) findings() []Finding {
 		)
 	})
 	return out
+}
+
+// byVulnerability sorts opinions by what they are about.
+func (m *matching) byVulnerability(ops []opinion) map[string][]opinion {
+	by := map[string][]opinion{}
+	for _, o := range ops {
+		f := m.facts[o.entry.Advisory]
+		if f == nil {
+			continue
+		}
+		for _, v := range f.Vulnerabilities {
+			if !advisory.BugFix(v.ID) {
+				by[v.ID] = append(by[v.ID], o)
+			}
+		}
+	}
+	return by
 }
 
 // agree settles what several advisories say of one vulnerability in one package:
@@ -200,7 +208,9 @@ func (m *matching) finding(pkg int, id string, about []opinion) Finding {
 		}
 	}
 	f.describe(vulnerability, rated)
-	f.FixedVersion = fixOf(p, about)
+	if f.FixedVersions = fixesOf(p, about); len(f.FixedVersions) > 0 {
+		f.FixedVersion = f.FixedVersions[0]
+	}
 	return f
 }
 
@@ -258,10 +268,10 @@ func ratingOf(v advisory.Vulnerability, rated []advisory.Rated) advisory.Rating 
 	return advisory.BestRating(rated)
 }
 
-// fixOf is the smallest version that none of the advisories calls affected. What
-// has no fix at all doesn't stand in the way of those that have one: by agree,
-// it will be refuted then.
-func fixOf(p *inventory.ImagePackage, about []opinion) string {
+// fixesOf are the smallest versions, one of each branch, that none of the
+// advisories calls affected. What has no fix at all doesn't stand in the way of
+// those that have one: by agree, it will be refuted then.
+func fixesOf(p *inventory.ImagePackage, about []opinion) []string {
 	byVersion := map[string][]advisory.Affected{}
 	versions := map[string]advisory.Version{}
 	for _, o := range about {
@@ -271,20 +281,24 @@ func fixOf(p *inventory.ImagePackage, about []opinion) string {
 			byVersion[key] = append(byVersion[key], o.entry.Affected)
 		}
 	}
-	var fixes []string
+	var best []string
 	for key, entries := range byVersion {
-		if fix := advisory.Fix(versions[key], entries); fix != "" {
-			fixes = append(fixes, fix)
+		if fixes := advisory.Fixes(versions[key], entries); len(fixes) > 0 && (best == nil || fixes[0] < best[0]) {
+			best = fixes
 		}
 	}
-	if len(fixes) == 0 {
-		return ""
+	for i := range best {
+		best[i] = asInstalled(p, best[i])
 	}
-	fix := slices.Min(fixes)
+	return best
+}
+
+// asInstalled writes a version of advisories as the package writes its own.
+func asInstalled(p *inventory.ImagePackage, version string) string {
 	if p.Ecosystem == "Go" && strings.HasPrefix(p.Version, "v") {
-		fix = "v" + fix
+		return "v" + version
 	}
-	return fix
+	return version
 }
 
 // suppression sets language packages of the distribution aside.

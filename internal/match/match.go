@@ -32,6 +32,8 @@ type Advisories interface {
 type Options struct {
 	// Now decides what is at its end of life; time.Now by default.
 	Now func() time.Time
+	// Upgrades asks for Result.Upgrades, too. Without, it stays empty.
+	Upgrades bool
 }
 
 // Status of a vulnerability in a package, in the words of VEX.
@@ -77,7 +79,10 @@ type Finding struct {
 	// FixedVersion is the smallest version that no advisory calls affected;
 	// empty when none is known.
 	FixedVersion string
-	Status       Status
+	// FixedVersions are the smallest such versions of each branch of releases
+	// (advisory.Version.Branch), in order: the first is FixedVersion.
+	FixedVersions []string
+	Status        Status
 	// Layer, State and StateLayer are those of the package.
 	Layer      int
 	State      inventory.State
@@ -103,6 +108,9 @@ type Result struct {
 	Starter bool
 	// Problems name what was not, or not well, matched.
 	Problems []inventory.Problem
+	// Upgrades are the least newer versions of packages with findings that are
+	// rid of as many as can be, sorted by package; with Options.Upgrades only.
+	Upgrades []Upgrade
 
 	// synced are the ecosystems, without release, that the database has.
 	synced map[string]bool
@@ -132,33 +140,36 @@ func Find(ctx context.Context, img *inventory.Image, db Advisories, o Options) (
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	r, err := find(ctx, img, db, o.Now())
+	r, err := find(ctx, img, db, o)
 	if err != nil {
 		return Result{}, fmt.Errorf("match: %w", err)
 	}
 	return r, nil
 }
 
-func find(ctx context.Context, img *inventory.Image, db Advisories, now time.Time) (Result, error) {
+func find(ctx context.Context, img *inventory.Image, db Advisories, o Options) (Result, error) {
 	coverage, err := db.Coverage(ctx)
 	if err != nil {
 		return Result{}, err
 	}
-	m := &matching{img: img, queries: queriesOf(img.Packages)}
+	m := &matching{img: img, queries: queriesOf(img.Packages), upgrading: o.Upgrades}
 	if err := m.evaluate(ctx, db); err != nil {
 		return Result{}, err
 	}
 	if err := m.join(ctx, db); err != nil {
 		return Result{}, err
 	}
-	r := Result{Findings: m.findings(), Coverage: coverageOf(img.Packages, coverage, now), synced: map[string]bool{}}
+	r := Result{Findings: m.findings(), Coverage: coverageOf(img.Packages, coverage, o.Now()), synced: map[string]bool{}}
 	for _, c := range coverage {
 		r.synced[advisory.Base(c.Ecosystem)] = !c.Starter && !c.Synced.IsZero()
 	}
 	for _, c := range r.Coverage {
 		r.Starter = r.Starter || c.Starter
 	}
-	r.Distro = distroStatus(img, r.Coverage, now)
+	r.Distro = distroStatus(img, r.Coverage, o.Now())
+	if o.Upgrades {
+		r.Upgrades = m.upgrades(r.Findings)
+	}
 	r.Problems = append(coverageProblems(img, &r), m.problems()...)
 	return r, nil
 }

@@ -164,7 +164,7 @@ func TestFinding(t *testing.T) {
 	want := []Finding{{
 		ID: "CVE-2024-0001", Aliases: []string{"GHSA-1", "PYSEC-1"}, Advisories: []string{"GHSA-1", "PYSEC-1"},
 		Package: 1, PackageID: "pypi PyPI a 1.0", Severity: advisory.High, CVSS: list[1].Rating.CVSS, KEV: true,
-		FixedVersion: "2.0", Status: Affected, Layer: 2, State: inventory.Shadowed, StateLayer: 4,
+		FixedVersion: "2.0", FixedVersions: []string{"2.0"}, Status: Affected, Layer: 2, State: inventory.Shadowed, StateLayer: 4,
 		Suppressed: &Suppression{By: "distro-owned", Reason: "its files belong to the distribution's package python3-a, which the distribution patches"},
 		Summary:    "about GHSA-1", Published: list[0].Published, Modified: synced, References: []string{"https://e.org/2", "https://e.org/1"},
 	}}

@@ -86,7 +86,7 @@ func newPackage(p *inventory.ImagePackage) Package {
 func newFinding(f *match.Finding, p *inventory.ImagePackage) Finding {
 	out := Finding{
 		ID: f.ID, Aliases: f.Aliases, PackageID: f.PackageID, PackageName: p.Name, PackageVersion: p.Version, PackageType: p.Type,
-		Severity: f.Severity, KEV: f.KEV, EPSS: f.EPSS, FixedVersion: f.FixedVersion, Status: Status(f.Status),
+		Severity: f.Severity, KEV: f.KEV, EPSS: f.EPSS, FixedVersion: f.FixedVersion, FixedVersions: f.FixedVersions, Status: Status(f.Status),
 		Layer: f.Layer, State: f.State, Summary: f.Summary, Published: optionalTime(f.Published), References: f.References,
 	}
 	if f.CVSS.Vector != "" {

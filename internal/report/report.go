@@ -239,6 +239,9 @@ type Finding struct {
 	EPSS float64 `json:"epss"`
 	// FixedVersion is the version to update to; empty when there is none.
 	FixedVersion string `json:"fixed_version"`
+	// FixedVersions are the smallest fixed versions of each branch of releases, in
+	// order: the first is FixedVersion. Absent when there is none.
+	FixedVersions []string `json:"fixed_versions,omitempty"`
 	// Status is affected unless VEX says otherwise.
 	Status Status `json:"status"`
 	// Layer introduced the package version, State and what it means are those of

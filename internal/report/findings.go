@@ -74,8 +74,8 @@ func (t *table) removedFindings() {
 
 // whereabouts tells which layer has a package that is not in the final file
 // system, and which took it away.
-func (t *table) whereabouts(f *Finding) string {
-	p := t.findingPackage(f)
+func (v *view) whereabouts(f *Finding) string {
+	p := v.findingPackage(f)
 	if p.StateLayer < 0 {
 		return fmt.Sprintf("in layer %d", f.Layer)
 	}

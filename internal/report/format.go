@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 )
 
 // A Format is one way to write a report.
@@ -14,7 +15,12 @@ type Format struct {
 	// Description is one line for --help.
 	Description string
 
-	write func(io.Writer, *Report, Options) error
+	// write writes one report. writeAll, where there is one, writes all those of
+	// a scan of several images as one document; where there is none they stand one
+	// after the other, with between in between.
+	write    func(io.Writer, *Report, Options) error
+	writeAll func(io.Writer, []*Report, Options) error
+	between  string
 }
 
 // Options are those of all formats; each reads what concerns it.
@@ -22,6 +28,18 @@ type Options struct {
 	Table TableOptions
 	// Compact leaves out white space that only serves reading, in JSON.
 	Compact bool
+	// Started and Ended are when the scan was done, for formats that tell it.
+	// Without them it is the Unix epoch where the format must have a time, and no
+	// time elsewhere: nothing here looks at a clock.
+	Started, Ended time.Time
+	// AllowIncomplete tells that a layer or advisories that could not be had are
+	// no error (JUnit).
+	AllowIncomplete bool
+	// GitLabSchema is the version of GitLab's schema to follow, one of
+	// GitLabSchemas; DefaultGitLabSchema when empty.
+	GitLabSchema string
+	// Template is the text of the Go template (ParseTemplate).
+	Template string
 }
 
 // Formats are all formats, in the order in which --help lists them. A new one is
@@ -30,7 +48,8 @@ func Formats() []Format {
 	return []Format{
 		{
 			Name: "table", Description: "picture of the layers, then findings by layer, for people (default)",
-			write: func(w io.Writer, r *Report, o Options) error { return Table(w, r, o.Table) },
+			write:   func(w io.Writer, r *Report, o Options) error { return Table(w, r, o.Table) },
+			between: "\n",
 		},
 		{
 			Name: "json", Description: "everything, for programs: docs/report.schema.json",
@@ -41,6 +60,12 @@ func Formats() []Format {
 				return JSON(w, r)
 			},
 		},
+		{
+			Name: "sarif", Description: "SARIF 2.1.0, for GitHub code scanning and others",
+			writeAll: func(w io.Writer, all []*Report, _ Options) error { return SARIF(w, all) },
+		},
+		{Name: "junit", Description: "JUnit XML, for the test reports of Jenkins, GitLab, Azure", writeAll: JUnit},
+		{Name: "gitlab", Description: "GitLab's container scanning report", writeAll: GitLab},
 	}
 }
 
@@ -53,12 +78,36 @@ func CheckFormat(name string) error {
 
 // Write writes the report in the format of that name.
 func Write(w io.Writer, name string, r *Report, o Options) error {
+	return WriteAll(w, name, []*Report{r}, o)
+}
+
+// WriteAll writes the reports of several images, as a scan of all platforms gives
+// them, in the format of that name: as one document where the format's readers
+// want one, else one after the other.
+func WriteAll(w io.Writer, name string, reports []*Report, o Options) error {
 	f, err := format(name)
 	if err != nil {
 		return err
 	}
-	if err := f.write(w, r, o); err != nil {
+	if err := f.writeReports(w, reports, o); err != nil {
 		return fmt.Errorf("write report as %s: %w", name, err)
+	}
+	return nil
+}
+
+func (f *Format) writeReports(w io.Writer, reports []*Report, o Options) error {
+	if f.writeAll != nil {
+		return f.writeAll(w, reports, o)
+	}
+	for i, r := range reports {
+		if i > 0 {
+			if _, err := io.WriteString(w, f.between); err != nil {
+				return err
+			}
+		}
+		if err := f.write(w, r, o); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -22,12 +22,15 @@ func JSON(w io.Writer, r *Report) error { return writeJSON(w, r, "  ") }
 // CompactJSON writes what JSON does, on one line.
 func CompactJSON(w io.Writer, r *Report) error { return writeJSON(w, r, "") }
 
-func writeJSON(w io.Writer, r *Report, indent string) error {
+func writeJSON(w io.Writer, r *Report, indent string) error { return encodeJSON(w, normal(*r), indent) }
+
+// encodeJSON writes v, whose strings are UTF-8, so that it is safe to look at.
+func encodeJSON(w io.Writer, v any, indent string) error {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false) // purls have many "&"
 	enc.SetIndent("", indent)
-	if err := enc.Encode(normal(*r)); err != nil {
+	if err := enc.Encode(v); err != nil {
 		return err
 	}
 	_, err := w.Write(escapeUnprintable(buf.Bytes()))

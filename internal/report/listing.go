@@ -1,0 +1,293 @@
+package report
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"strata/internal/policy"
+)
+
+// A listing is a report as the formats for programs and pipelines see it: in
+// normal form, its findings in one order, each with what the verdict says of it.
+type listing struct {
+	*view
+	findings []*Finding
+	// objections are the rules that object to a finding, by id and package.
+	objections map[objectKey][]*policy.Violation
+	// looseViolations are those that name no finding: of licences, say.
+	looseViolations []*policy.Violation
+}
+
+// An objectKey is what a violation is about.
+type objectKey struct{ finding, pkg string }
+
+func newListing(r *Report) *listing {
+	n := normal(*r)
+	l := &listing{view: newView(&n), objections: map[objectKey][]*policy.Violation{}}
+	l.readViolations()
+	for i := range n.Findings {
+		l.findings = append(l.findings, &n.Findings[i])
+	}
+	slices.SortStableFunc(l.findings, func(a, b *Finding) int {
+		return cmp.Or(
+			count(l.fails(b))-count(l.fails(a)),
+			count(b.Active())-count(a.Active()),
+			weight(b)-weight(a),
+			cmp.Compare(a.PackageName, b.PackageName),
+			cmp.Compare(a.PackageVersion, b.PackageVersion),
+			cmp.Compare(a.ID, b.ID),
+			cmp.Compare(a.PackageID, b.PackageID),
+		)
+	})
+	return l
+}
+
+// readViolations notes what each finding violates. A violation lists its findings
+// and packages apart, so the pairs are all that it may mean.
+func (l *listing) readViolations() {
+	for i := range l.report.Verdict.Violations {
+		v := &l.report.Verdict.Violations[i]
+		if len(v.FindingIDs) == 0 {
+			l.looseViolations = append(l.looseViolations, v)
+			continue
+		}
+		ids, packages := map[string]bool{}, map[string]bool{}
+		add(ids, v.FindingIDs)
+		add(packages, v.PackageIDs)
+		for j := range l.report.Findings {
+			f := &l.report.Findings[j]
+			if f.Suppressed == nil && ids[f.ID] && (f.PackageID == "" || len(packages) == 0 || packages[f.PackageID]) {
+				key := keyOf(f)
+				if !slices.Contains(l.objections[key], v) {
+					l.objections[key] = append(l.objections[key], v)
+				}
+			}
+		}
+	}
+}
+
+func keyOf(f *Finding) objectKey { return objectKey{f.ID, f.PackageID} }
+
+// violations are the rules that object to the finding.
+func (l *listing) violations(f *Finding) []*policy.Violation {
+	if f.Suppressed != nil {
+		return nil
+	}
+	return l.objections[keyOf(f)]
+}
+
+// fails tells whether the image fails because of the finding.
+func (l *listing) fails(f *Finding) bool { return slices.ContainsFunc(l.violations(f), failing) }
+
+// failing tells whether a violation fails the image: one whose decision nobody
+// knows does.
+func failing(v *policy.Violation) bool { return v.Decision != policy.Warn && v.Decision != policy.Pass }
+
+// ruleName is a rule with its policy, unless that is only the command line.
+func ruleName(v *policy.Violation) string {
+	if v.Policy == "" || v.Policy == policy.CommandLine {
+		return v.Rule
+	}
+	return v.Policy + ": " + v.Rule
+}
+
+// objectors are the names of the rules that object to the finding.
+func (l *listing) objectors(f *Finding) []string {
+	var names []string
+	for _, v := range l.violations(f) {
+		name := ruleName(v)
+		if !failing(v) {
+			name += " (warning)"
+		}
+		names = append(names, name)
+	}
+	return names
+}
+
+// countsFor tells whether the finding counts: it is active, or a rule objects to it
+// all the same.
+func (l *listing) countsFor(f *Finding) bool { return f.Active() || len(l.violations(f)) > 0 }
+
+// aside says why a finding does not count; it is empty for one that does.
+func (l *listing) aside(f *Finding) string {
+	switch {
+	case f.Suppressed != nil && f.Suppressed.Reason == "":
+		return string(f.Suppressed.By)
+	case f.Suppressed != nil:
+		return string(f.Suppressed.By) + ": " + f.Suppressed.Reason
+	case !l.countsFor(f):
+		return l.whereabouts(f)
+	}
+	return ""
+}
+
+// layerOf is the layer that brought the finding's package; nil where the report
+// does not have it, as of a bill of materials.
+func (l *listing) layerOf(f *Finding) *Layer {
+	if place := l.place[f.Layer]; place != nil {
+		return place.Layer
+	}
+	return nil
+}
+
+// A quote marks a name within a sentence, as the format does: mdCode, or bare.
+type quote func(string) string
+
+func bare(s string) string { return s }
+
+// layerPhrase names a layer and its instruction: "layer 4 (RUN npm ci)".
+func layerPhrase(l *Layer, q quote) string {
+	if instruction := cutEnd(Safe(Instruction(l.CreatedBy)), maxInstruction); instruction != "" {
+		return fmt.Sprintf("layer %d (%s)", l.Index, q(instruction))
+	}
+	return fmt.Sprintf("layer %d", l.Index)
+}
+
+// maxInstruction is how much of an instruction is quoted in a sentence.
+const maxInstruction = 120
+
+// title is the finding in a line: its id and what the advisory says.
+func title(f *Finding) string {
+	if f.Summary == "" {
+		return f.ID
+	}
+	return f.ID + ": " + f.Summary
+}
+
+// what says in a sentence what is found, and where.
+func (l *listing) what(f *Finding, q quote) string {
+	p := l.findingPackage(f)
+	name := q(strings.TrimSpace(p.Name + " " + p.Version))
+	s := fmt.Sprintf("%s %s has %s", q(p.Type), name, q(f.ID))
+	if f.Kind == KindEndOfLife {
+		s = name + " is at the end of its life: nobody writes security updates for it"
+	}
+	if layer := l.layerOf(f); layer != nil && f.PackageID != "" {
+		s += ", in " + layerPhrase(layer, q)
+	}
+	return s
+}
+
+// remedy says what to do about the finding.
+func remedy(f *Finding, q quote) string {
+	switch {
+	case f.Kind == KindEndOfLife:
+		return "Move to a release that gets security updates"
+	case f.FixedVersion == "":
+		return "There is no version that fixes it yet"
+	}
+	return fmt.Sprintf("Update %s from %s to %s", q(f.PackageName), q(f.PackageVersion), q(f.FixedVersion))
+}
+
+// repository is the reference without tag, digest and scheme, which changes less
+// from one build to the next.
+func repository(reference string) string {
+	if strings.HasPrefix(reference, "sbom:") || strings.HasPrefix(reference, "dir:") {
+		return reference // a path, which has no tag
+	}
+	name, _, _ := strings.Cut(reference, "@")
+	if i := strings.LastIndexByte(name, ':'); i > strings.LastIndexByte(name, '/') {
+		name = name[:i]
+	}
+	return cmp.Or(name, reference, "image")
+}
+
+// plainID is what the ids of advisories look like.
+var plainID = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._:+-]{0,99}$`)
+
+// vulnerabilityURL is where to read on about a vulnerability; empty for an id
+// that is none of a database's.
+func vulnerabilityURL(id string) string {
+	switch {
+	case !plainID.MatchString(id) || strings.HasPrefix(id, "EOL-"):
+		return ""
+	case strings.HasPrefix(id, "CVE-"):
+		return "https://nvd.nist.gov/vuln/detail/" + id
+	case strings.HasPrefix(id, "GHSA-"):
+		return "https://github.com/advisories/" + id
+	}
+	return "https://osv.dev/vulnerability/" + id
+}
+
+// maxLinks is how many references of a finding are passed on.
+const maxLinks = 10
+
+// links are the addresses to read on about the finding, each once and fit to be
+// followed: of the web, and nothing in them that ends them early.
+func links(f *Finding) []string {
+	var out []string
+	for _, ref := range append([]string{vulnerabilityURL(f.ID)}, f.References...) {
+		if link := webLink(ref); link != "" && !slices.Contains(out, link) && len(out) < maxLinks {
+			out = append(out, link)
+		}
+	}
+	return out
+}
+
+// webLink is the address in a form that needs no escape; empty when it is none of
+// the web.
+func webLink(s string) string {
+	u, err := url.Parse(s)
+	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || len(s) > 2000 {
+		return ""
+	}
+	link := u.String()
+	for _, c := range []byte(link) {
+		if c <= ' ' || c >= 0x7f || strings.IndexByte("<>\"'`()[]{}|\\^*", c) >= 0 {
+			return ""
+		}
+	}
+	return link
+}
+
+// pathsOf are the files that tell of the finding's package.
+func (l *listing) pathsOf(f *Finding) []string {
+	var paths []string
+	if p := l.packages[f.PackageID]; p != nil {
+		for _, loc := range p.Locations {
+			if path := strings.TrimLeft(loc.Path, "/"); path != "" && !slices.Contains(paths, path) {
+				paths = append(paths, path)
+			}
+		}
+	}
+	return paths
+}
+
+// path is the first of the files that tell of the finding's package; where there
+// is none, as of a bill of materials, the image's name stands for it.
+func (l *listing) path(f *Finding) string {
+	if paths := l.pathsOf(f); len(paths) > 0 {
+		return paths[0]
+	}
+	return l.imagePath()
+}
+
+// imagePath is the image's name as a path.
+func (l *listing) imagePath() string {
+	return cmp.Or(strings.Trim(repository(l.report.Image.Reference), "/"), "image")
+}
+
+// fingerprint tells a finding from others, and knows it again in the next build:
+// it depends on what is found in which package at which place, not on layers nor
+// on versions, not even where they are a part of the path.
+func (l *listing) fingerprint(f *Finding) string {
+	place := l.path(f)
+	if f.PackageVersion != "" {
+		place = strings.ReplaceAll(place, f.PackageVersion, "")
+	}
+	return digestOf(f.ID, f.PackageType, f.PackageName, place)
+}
+
+// digestOf is a digest of the words, in hexadecimal.
+func digestOf(words ...string) string {
+	h := sha256.New()
+	for _, w := range words {
+		fmt.Fprintf(h, "%d:%s,", len(w), w)
+	}
+	return fmt.Sprintf("%x", h.Sum(nil))
+}

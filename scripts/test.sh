@@ -16,6 +16,9 @@ skopeo          skopeo
 podman          podman
 containerd      containerd
 python3         python3
+xmllint         libxml2-utils
+junitparser     junitparser
+cmark-gfm       cmark-gfm
 '
 
 say() { printf 'test: %s\n' "$*" >&2; }

@@ -28,6 +28,7 @@ type scanOptions struct {
 	imageOptions
 	advisoryOptions
 	outputOptions
+	formatOptions
 
 	color          string
 	severity       string
@@ -79,6 +80,7 @@ func (o *scanOptions) reportFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.onlyFixed, "only-fixed", false, "show only findings that a newer version fixes")
 	f.BoolVar(&o.showRemoved, "show-removed", false, "list findings of packages that a later layer replaced or removed")
 	f.BoolVar(&o.showSuppressed, "show-suppressed", false, "list findings that were set aside, with the reason")
+	o.formatOptions.flags(f)
 	f.StringVar(&o.color, "color", "auto", "colours in tables: `WHEN` is auto, always or never")
 }
 
@@ -98,6 +100,7 @@ func formatNames() string {
 
 // scan runs the command: open, read, match, decide, report.
 func (a *app) scan(ctx context.Context, ref string, o *scanOptions) (err error) {
+	o.started = a.now()
 	outputs, err := o.check()
 	if err != nil {
 		return err
@@ -131,6 +134,9 @@ func (o *scanOptions) check() ([]output, error) {
 		return nil, fmt.Errorf("--exit-code %d: want a number from 0 to 255", o.exitCode)
 	}
 	if err := o.imageOptions.check(); err != nil {
+		return nil, err
+	}
+	if err := o.formatOptions.check(); err != nil {
 		return nil, err
 	}
 	if o.maxAge < 0 {
@@ -209,15 +215,9 @@ func (a *app) writeAll(w io.Writer, format string, reports []*report.Report, fil
 		Width: terminalWidth(w), Color: useColor(w, o.color, a.env),
 		ShowRemoved: o.showRemoved, ShowSuppressed: o.showSuppressed,
 	}
+	filtered := make([]*report.Report, len(reports))
 	for i, r := range reports {
-		if i > 0 && format == "table" {
-			if _, err := io.WriteString(w, "\n"); err != nil {
-				return err
-			}
-		}
-		if err := report.Write(w, format, r.Filter(filter), report.Options{Table: table}); err != nil {
-			return err
-		}
+		filtered[i] = r.Filter(filter)
 	}
-	return nil
+	return report.WriteAll(w, format, filtered, o.options(a, table))
 }

@@ -86,11 +86,3 @@ func mdFix(f *Finding) string {
 	}
 	return mdCode(f.FixedVersion)
 }
-
-// mdLink is a vulnerability's id with a link where there is one.
-func mdLink(id string) string {
-	if link := vulnerabilityURL(id); link != "" {
-		return "[" + id + "](" + link + ")" // an id that has a link has nothing to escape
-	}
-	return mdCode(id)
-}

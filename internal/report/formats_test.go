@@ -3,7 +3,6 @@ package report
 import (
 	"bytes"
 	"encoding/json"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -179,13 +178,4 @@ func BenchmarkFormats(b *testing.B) {
 			}
 		})
 	}
-}
-
-func readFile(t testing.TB, name string) []byte {
-	t.Helper()
-	doc, err := os.ReadFile(filepath.Join("testdata", name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return doc
 }

@@ -160,7 +160,7 @@ func (g *gitlabWriter) add() {
 		g.doc.Scan.Status = "failure"
 	}
 	var aside int
-	for _, f := range g.listing.findings {
+	for _, f := range g.findings {
 		if g.aside(f) != "" {
 			aside++
 			continue

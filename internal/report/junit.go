@@ -215,7 +215,7 @@ func (j *junitWriter) objects(v *policy.Violation) string {
 func (j *junitWriter) findingSuites() []junitSuite {
 	byLayer := map[int][]*Finding{}
 	var loose []*Finding
-	for _, f := range j.listing.findings {
+	for _, f := range j.findings {
 		if l := j.layerOf(f); l == nil || f.PackageID == "" {
 			loose = append(loose, f)
 		} else {

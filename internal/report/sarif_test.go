@@ -99,9 +99,9 @@ func checkRun(t *testing.T, run sarifRun) {
 				t.Errorf("address %q is not one of a file below the root", uri)
 			}
 		}
-		print := r.Fingerprints["primaryLocationLineHash"]
-		if key := r.RuleID + r.Locations[0].Physical.Artifact.URI + print; prints[key] || print == "" {
-			t.Errorf("two results of %s have the fingerprint %s", r.RuleID, print)
+		hash := r.Fingerprints["primaryLocationLineHash"]
+		if key := r.RuleID + r.Locations[0].Physical.Artifact.URI + hash; prints[key] || hash == "" {
+			t.Errorf("two results of %s have the fingerprint %s", r.RuleID, hash)
 		} else {
 			prints[key] = true
 		}

@@ -75,7 +75,7 @@ Without --fail-on, findings do not change the exit code.
 }
 
 func (o *scanOptions) reportFlags(f *pflag.FlagSet) {
-	o.outputOptions.flags(f, formatNames())
+	o.outputOptions.flags(f, formatNames(report.Formats()))
 	f.StringVar(&o.severity, "severity", "", "show findings of this `SEVERITY` (critical, high, medium, low, unknown) and graver ones; several, separated by commas, are exactly these")
 	f.BoolVar(&o.onlyFixed, "only-fixed", false, "show only findings that a newer version fixes")
 	f.BoolVar(&o.showRemoved, "show-removed", false, "list findings of packages that a later layer replaced or removed")
@@ -90,9 +90,9 @@ func (o *scanOptions) verdictFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.incomplete, "allow-incomplete", false, "accept that a layer or the advisories could not be had")
 }
 
-func formatNames() string {
+func formatNames(formats []report.Format) string {
 	var names []string
-	for _, f := range report.Formats() {
+	for _, f := range formats {
 		names = append(names, f.Name)
 	}
 	return strings.Join(names, ", ")

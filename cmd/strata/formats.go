@@ -33,6 +33,6 @@ func (o *formatOptions) check() error {
 func (o *scanOptions) options(a *app, table report.TableOptions) report.Options {
 	return report.Options{
 		Table: table, Started: o.started, Ended: a.now(), AllowIncomplete: o.incomplete,
-		GitLabSchema: o.gitlabSchema,
+		GitLabSchema: o.gitlabSchema, SBOM: report.SBOMOptions{IncludeRemoved: o.showRemoved, Now: a.now()},
 	}
 }

@@ -180,6 +180,11 @@ func (a *app) readSBOM(path string) ([]*scan.Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sbom %s: %w", path, err)
 	}
-	img := &image.Image{Reference: "sbom:" + path, Layers: []image.Layer{{Index: 0, Size: -1, CreatedBy: doc.Format}}}
-	return []*scan.Result{{Image: img, Layers: []*inventory.Layer{{Entries: len(doc.Inventory.Packages)}}, Inventory: doc.Inventory}}, nil
+	img, layers := doc.Image, doc.Layers()
+	img.Reference = "sbom:" + path
+	if len(layers) == 0 {
+		img.Layers = []image.Layer{{Index: 0, Size: -1, CreatedBy: doc.Format}}
+		layers = []*inventory.Layer{{Entries: len(doc.Inventory.Packages)}}
+	}
+	return []*scan.Result{{Image: &img, Layers: layers, Inventory: doc.Inventory}}, nil
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"strata/internal/inventory"
 	"strata/internal/report"
 )
 
@@ -376,4 +377,49 @@ func TestRealBuild(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("present packages differ (-container +strata):\n%s", diff)
 	}
+}
+
+// TestRealSBOM: a bill of materials of a real image, in each format, has the
+// findings of the image when it is scanned.
+func TestRealSBOM(t *testing.T) {
+	images, mirror := shared(t, "images"), filepath.Join(shared(t, "feeds"), "osv")
+	bin, cache, dir := buildStrata(t), t.TempDir(), t.TempDir()
+	for _, name := range []string{"debian12-slim", "node-app", "go-app", "rpm-fedora35", "rpm-mariner2", "rpm-centos7", "rpm-ubi8", "rpm-sle15"} {
+		ref := "oci:" + filepath.Join(images, "oci") + ":" + name
+		want := scanJSON(t, bin, cache, "--mirror", mirror, ref)
+		if len(want.report.Packages) == 0 {
+			t.Fatalf("%s: no packages", name)
+		}
+		for _, format := range []string{"cyclonedx", "cyclonedx-xml", "spdx", "spdx-tag-value"} {
+			t.Run(name+"/"+format, func(t *testing.T) {
+				path := filepath.Join(dir, name+"."+format)
+				cmd := exec.CommandContext(t.Context(), bin, "sbom", "-q", "-f", format, "-o", path, ref)
+				cmd.Env = append(os.Environ(), "STRATA_CACHE_DIR="+cache)
+				if out, err := cmd.CombinedOutput(); err != nil {
+					t.Fatalf("strata sbom: %v\n%s", err, out)
+				}
+				got := scanJSON(t, bin, cache, "--mirror", mirror, "sbom:"+path)
+				if diff := cmp.Diff(present(&want.report), present(&got.report)); diff != "" {
+					t.Errorf("differs from the image's (-image +document):\n%s", diff)
+				}
+			})
+		}
+	}
+}
+
+// present are the packages and findings of the final file system.
+func present(r *report.Report) []string {
+	var out []string
+	for _, p := range r.Packages {
+		if p.State == inventory.Present {
+			out = append(out, fmt.Sprintf("%s %s %s, layer %d, %s %s, owner %s", p.PURL, p.Name, p.Version, p.Layer, p.Ecosystem, p.SourceName, p.Owner))
+		}
+	}
+	for _, f := range r.Findings {
+		if f.State == inventory.Present {
+			out = append(out, fmt.Sprintf("%s in %s %s, layer %d: %s, fixed in %q, suppressed %t", f.ID, f.PackageName, f.PackageVersion, f.Layer, f.Severity, f.FixedVersion, f.Suppressed != nil))
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }

@@ -70,9 +70,15 @@ func envName(flag string) string {
 // STRATA_VERSION, say, is what an installer's script may well have set.
 func isSetting(f *pflag.Flag) bool { return f.Name != "help" && f.Name != "version" }
 
+// notFor tells of the flags that are settings of scan alone: format and output,
+// which other commands have too, but with formats of their own.
+func notFor(cmd *cobra.Command, f *pflag.Flag) bool {
+	return (f.Name == "format" || f.Name == "output") && cmd.Name() != "scan"
+}
+
 func (a *app) applyEnvironment(cmd *cobra.Command, given map[string]bool) (err error) {
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		if given[f.Name] || err != nil || !isSetting(f) {
+		if given[f.Name] || err != nil || !isSetting(f) || notFor(cmd, f) {
 			return
 		}
 		value := a.env(envName(f.Name))
@@ -115,7 +121,7 @@ func (a *app) applyFile(cmd *cobra.Command, given map[string]bool) (string, erro
 		}
 		lines[key.Value] = key.Line
 		f := cmd.Flags().Lookup(key.Value)
-		if f == nil || given[f.Name] {
+		if f == nil || given[f.Name] || notFor(cmd, f) {
 			continue // of another command, or overruled
 		}
 		if err := setFrom(f, value); err != nil {

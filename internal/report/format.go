@@ -14,6 +14,8 @@ type Format struct {
 	Name string
 	// Description is one line for --help.
 	Description string
+	// Aliases are names of the format in other programs, which -f takes too.
+	Aliases []string
 
 	// write writes one report. writeAll, where there is one, writes all those of
 	// a scan of several images as one document; where there is none they stand one
@@ -40,6 +42,7 @@ type Options struct {
 	GitLabSchema string
 	// Template is the text of the Go template (ParseTemplate).
 	Template string
+	SBOM     SBOMOptions
 }
 
 // Formats are all formats, in the order in which --help lists them. A new one is
@@ -66,13 +69,35 @@ func Formats() []Format {
 		},
 		{Name: "junit", Description: "JUnit XML, for the test reports of Jenkins, GitLab, Azure", writeAll: JUnit},
 		{Name: "gitlab", Description: "GitLab's container scanning report", writeAll: GitLab},
+		{
+			Name: FormatCycloneDX, Description: "bill of materials with layers and vulnerabilities, CycloneDX 1.6 as JSON", Aliases: []string{"cyclonedx-json"},
+			write: func(w io.Writer, r *Report, o Options) error { return CycloneDX(w, r, o.SBOM) },
+		},
+		{
+			Name: FormatCycloneDXXML, Description: "the same as XML",
+			write: func(w io.Writer, r *Report, o Options) error { return CycloneDXXML(w, r, o.SBOM) },
+		},
+		{
+			Name: FormatSPDX, Description: "bill of materials with layers, SPDX 2.3 as JSON", Aliases: []string{"spdx-json"},
+			write: func(w io.Writer, r *Report, o Options) error { return SPDX(w, r, o.SBOM) },
+		},
+		{
+			Name: FormatSPDXTagValue, Description: "the same as tags and values", Aliases: []string{"spdx-tv"},
+			write: func(w io.Writer, r *Report, o Options) error { return SPDXTagValue(w, r, o.SBOM) },
+		},
 	}
 }
 
 // CheckFormat returns an error that lists the formats when name is none of them,
 // so that a typing error is found before the scan and not after.
 func CheckFormat(name string) error {
-	_, err := format(name)
+	_, err := format(Formats(), name)
+	return err
+}
+
+// CheckSBOMFormat is CheckFormat for the formats that are bills of materials.
+func CheckSBOMFormat(name string) error {
+	_, err := format(SBOMFormats(), name)
 	return err
 }
 
@@ -85,7 +110,7 @@ func Write(w io.Writer, name string, r *Report, o Options) error {
 // them, in the format of that name: as one document where the format's readers
 // want one, else one after the other.
 func WriteAll(w io.Writer, name string, reports []*Report, o Options) error {
-	f, err := format(name)
+	f, err := format(Formats(), name)
 	if err != nil {
 		return err
 	}
@@ -112,9 +137,8 @@ func (f *Format) writeReports(w io.Writer, reports []*Report, o Options) error {
 	return nil
 }
 
-func format(name string) (Format, error) {
-	formats := Formats()
-	if i := slices.IndexFunc(formats, func(f Format) bool { return f.Name == name }); i >= 0 {
+func format(formats []Format, name string) (Format, error) {
+	if i := slices.IndexFunc(formats, func(f Format) bool { return f.Name == name || slices.Contains(f.Aliases, name) }); i >= 0 {
 		return formats[i], nil
 	}
 	names := make([]string, len(formats))

@@ -88,7 +88,7 @@ func distroOf(components []component) inventory.Distro {
 	for _, c := range components {
 		if c.os {
 			if system.VersionID == "" {
-				system = inventory.Distro{ID: distroID(c.name), VersionID: c.version}
+				system = inventory.Distro{ID: distroID(c.name), VersionID: c.version, Name: c.strata.first(DistroName)}
 			}
 			continue
 		}

@@ -1,6 +1,6 @@
-// Package sbom reads bills of materials that others have written, CycloneDX and
-// SPDX, as inventories to be matched. What an SBOM does not tell, such as layers
-// and paths, stays unknown.
+// Package sbom reads bills of materials, CycloneDX and SPDX, as inventories to be
+// matched. What an SBOM does not tell stays unknown; those that Strata wrote tell
+// of the layers too.
 //
 // Writing SBOMs is for package report.
 package sbom
@@ -22,6 +22,7 @@ import (
 	"github.com/spdx/tools-golang/spdx"
 	"github.com/spdx/tools-golang/tagvalue"
 
+	"strata/internal/image"
 	"strata/internal/inventory"
 )
 
@@ -40,9 +41,17 @@ type Document struct {
 	// Format is "CycloneDX" or "SPDX".
 	Format    string
 	Inventory inventory.Image
+	// Image has what the document tells of it, and its layers, which only Strata's
+	// own documents tell.
+	Image image.Image
 
-	seen map[string]bool // purls
+	layers []*inventory.Layer
+	seen   map[string]bool // purls, with layer and state where they are told
 }
+
+// Layers are the image's layers as a scan would have them: what is in them is in
+// the Inventory alone.
+func (d *Document) Layers() []*inventory.Layer { return d.layers }
 
 // Read reads CycloneDX (JSON or XML) or SPDX 2 (JSON or tag-value), told by content.
 // Components that can't be matched, for they have no purl or no version, are
@@ -55,11 +64,12 @@ func Read(r io.Reader) (Document, error) {
 	if len(b) > maxSize {
 		return Document{}, fmt.Errorf("the document has more than %d bytes", maxSize)
 	}
-	doc, packages, err := parse(b)
+	doc, packages, told, err := parse(b)
 	if err != nil {
 		return Document{}, err
 	}
 	doc.seen = map[string]bool{}
+	doc.apply(told)
 	doc.Inventory.Distro = distroOf(packages)
 	for _, c := range packages {
 		doc.add(c)
@@ -78,54 +88,57 @@ type component struct {
 	file                bool // it is a file, a container or anything else that is no package
 	// source is the distribution's source package, where not the purl tells it.
 	source, sourceVersion string
+	// locations are paths in the image, strata what Strata tells besides.
+	locations []string
+	strata    properties
 }
 
-func parse(b []byte) (Document, []component, error) {
+func parse(b []byte) (Document, []component, facts, error) {
 	trimmed := bytes.TrimLeft(bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")), " \t\r\n")
 	for _, mark := range []string{"{", "<", "PackageName:"} {
 		if n := bytes.Count(trimmed, []byte(mark)); n > maxObjects {
-			return Document{}, nil, fmt.Errorf("the document has %d objects, more than %d", n, maxObjects)
+			return Document{}, nil, facts{}, fmt.Errorf("the document has %d objects, more than %d", n, maxObjects)
 		}
 	}
 	switch {
 	case bytes.HasPrefix(trimmed, []byte("{")):
 		return parseJSON(trimmed)
 	case bytes.HasPrefix(trimmed, []byte("<")):
-		c, err := cycloneDX(trimmed, cyclonedx.BOMFileFormatXML)
-		return Document{Format: "CycloneDX"}, c, err
+		c, told, err := cycloneDX(trimmed, cyclonedx.BOMFileFormatXML)
+		return Document{Format: "CycloneDX"}, c, told, err
 	case bytes.Contains(trimmed[:min(len(trimmed), 4096)], []byte("SPDXVersion:")):
-		c, err := spdxTagValue(trimmed)
-		return Document{Format: "SPDX"}, c, err
+		c, told, err := spdxTagValue(trimmed)
+		return Document{Format: "SPDX"}, c, told, err
 	}
-	return Document{}, nil, errors.New("neither CycloneDX (JSON, XML) nor SPDX (JSON, tag-value)")
+	return Document{}, nil, facts{}, errors.New("neither CycloneDX (JSON, XML) nor SPDX (JSON, tag-value)")
 }
 
-func parseJSON(b []byte) (Document, []component, error) {
+func parseJSON(b []byte) (Document, []component, facts, error) {
 	var kind struct {
 		BOMFormat   string `json:"bomFormat"`
 		SPDXVersion string `json:"spdxVersion"`
 	}
 	if err := json.Unmarshal(b, &kind); err != nil {
-		return Document{}, nil, fmt.Errorf("not JSON: %w", err)
+		return Document{}, nil, facts{}, fmt.Errorf("not JSON: %w", err)
 	}
 	switch {
 	case kind.BOMFormat == "CycloneDX":
-		c, err := cycloneDX(b, cyclonedx.BOMFileFormatJSON)
-		return Document{Format: "CycloneDX"}, c, err
+		c, told, err := cycloneDX(b, cyclonedx.BOMFileFormatJSON)
+		return Document{Format: "CycloneDX"}, c, told, err
 	case kind.SPDXVersion != "":
-		c, err := spdxJSON(b)
-		return Document{Format: "SPDX"}, c, err
+		c, told, err := spdxJSON(b)
+		return Document{Format: "SPDX"}, c, told, err
 	}
-	return Document{}, nil, errors.New("JSON, but neither CycloneDX (bomFormat) nor SPDX 2 (spdxVersion)")
+	return Document{}, nil, facts{}, errors.New("JSON, but neither CycloneDX (bomFormat) nor SPDX 2 (spdxVersion)")
 }
 
-func cycloneDX(b []byte, format cyclonedx.BOMFileFormat) (out []component, err error) {
+func cycloneDX(b []byte, format cyclonedx.BOMFileFormat) (out []component, told facts, err error) {
 	var bom cyclonedx.BOM
 	err = guarded("CycloneDX", func() error {
 		return cyclonedx.NewBOMDecoder(bytes.NewReader(b), format).Decode(&bom)
 	})
 	if err != nil {
-		return nil, err
+		return nil, facts{}, err
 	}
 	var walk func(list *[]cyclonedx.Component)
 	walk = func(list *[]cyclonedx.Component) {
@@ -139,7 +152,25 @@ func cycloneDX(b []byte, format cyclonedx.BOMFileFormat) (out []component, err e
 		}
 	}
 	walk(bom.Components)
-	return out, nil
+	return out, cycloneDXFacts(bom.Metadata), nil
+}
+
+// cycloneDXFacts are what the component that the document is about tells.
+func cycloneDXFacts(m *cyclonedx.Metadata) (told facts) {
+	if m == nil {
+		return told
+	}
+	told.problems = cycloneDXProperties(m.Properties)
+	if m.Component == nil {
+		return told
+	}
+	told.image = cycloneDXProperties(m.Component.Properties)
+	if m.Component.Components != nil {
+		for i := range *m.Component.Components {
+			told.addLayer(cycloneDXProperties((*m.Component.Components)[i].Properties))
+		}
+	}
+	return told
 }
 
 func cycloneDXComponent(c *cyclonedx.Component) component {
@@ -153,6 +184,12 @@ func cycloneDXComponent(c *cyclonedx.Component) component {
 	}
 	if c.Properties != nil {
 		out.trivySource(*c.Properties)
+	}
+	out.strata = cycloneDXProperties(c.Properties)
+	if c.Evidence != nil && c.Evidence.Occurrences != nil {
+		for _, o := range *c.Evidence.Occurrences {
+			out.locations = append(out.locations, o.Location)
+		}
 	}
 	return out
 }
@@ -205,38 +242,54 @@ func guarded(format string, read func() error) (err error) {
 	return nil
 }
 
-func spdxJSON(b []byte) ([]component, error) {
+func spdxJSON(b []byte) ([]component, facts, error) {
 	return spdxDocument(func() (*spdx.Document, error) { return spdxjson.Read(bytes.NewReader(b)) })
 }
 
-func spdxTagValue(b []byte) ([]component, error) {
+func spdxTagValue(b []byte) ([]component, facts, error) {
 	return spdxDocument(func() (*spdx.Document, error) { return tagvalue.Read(bytes.NewReader(b)) })
 }
 
-func spdxDocument(read func() (*spdx.Document, error)) (out []component, err error) {
+func spdxDocument(read func() (*spdx.Document, error)) (out []component, told facts, err error) {
 	err = guarded("SPDX", func() error {
 		doc, err := read()
 		if err != nil {
 			return err
 		}
+		told.problems = commentProperties(doc.DocumentComment)
 		for _, p := range doc.Packages {
-			c := component{name: p.PackageName, version: p.PackageVersion, licenses: spdxLicenses(p.PackageLicenseDeclared)}
+			c := spdxComponent(p)
 			switch p.PrimaryPackagePurpose {
-			case "OPERATING-SYSTEM":
-				c.os = true
-			case "FILE", "CONTAINER", "DEVICE", "SOURCE", "ARCHIVE":
-				c.file = true
-			}
-			for _, ref := range p.PackageExternalReferences {
-				if ref.RefType == "purl" {
-					c.purl = ref.Locator
+			case "CONTAINER":
+				if len(told.image) == 0 {
+					told.image = c.strata
 				}
+			case "ARCHIVE":
+				told.addLayer(c.strata)
 			}
 			out = append(out, c)
 		}
 		return nil
 	})
-	return out, err
+	return out, told, err
+}
+
+func spdxComponent(p *spdx.Package) component {
+	c := component{name: p.PackageName, version: p.PackageVersion, licenses: spdxLicenses(p.PackageLicenseDeclared)}
+	switch p.PrimaryPackagePurpose {
+	case "OPERATING-SYSTEM":
+		c.os = true
+	case "FILE", "CONTAINER", "DEVICE", "SOURCE", "ARCHIVE":
+		c.file = true
+	}
+	for _, ref := range p.PackageExternalReferences {
+		if ref.RefType == "purl" {
+			c.purl = ref.Locator
+		}
+	}
+	c.strata = commentProperties(p.PackageComment)
+	c.locations = c.strata[Location]
+	return c
 }
 
 func spdxLicenses(l string) []string {
@@ -268,10 +321,14 @@ func (d *Document) add(c component) {
 	if u.Type == "oci" || u.Type == "docker" {
 		return // the image itself
 	}
-	if d.seen[c.purl] {
+	key := c.purl
+	if c.strata[LayerIndex] != nil {
+		key += "\x00" + c.strata.first(LayerIndex) + "\x00" + c.strata.first(State)
+	}
+	if d.seen[key] {
 		return
 	}
-	d.seen[c.purl] = true
+	d.seen[key] = true
 	p := inventory.ImagePackage{
 		Package: packageOf(u, c), PURL: c.purl, State: inventory.Present, StateLayer: -1,
 	}
@@ -282,7 +339,8 @@ func (d *Document) add(c component) {
 	if p.Distribution() {
 		p.Ecosystem, _ = d.packageDistro(u).Ecosystem()
 	}
-	sum := sha256.Sum256([]byte(c.purl))
+	d.place(&p, c)
+	sum := sha256.Sum256([]byte(key))
 	p.ID = hex.EncodeToString(sum[:8])
 	d.Inventory.Packages = append(d.Inventory.Packages, p)
 }

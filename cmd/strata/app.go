@@ -21,6 +21,8 @@ type app struct {
 	log *slog.Logger
 	// quiet keeps to results and errors.
 	quiet bool
+	// settings is the file that is in force; it may have policies too.
+	settings settingsText
 }
 
 // say tells what is going on, on standard error.

@@ -77,17 +77,19 @@ func (a *app) demo(ctx context.Context) (err error) {
 }
 
 // demoReport shows the image that the demo looks at.
-func (a *app) demoReport(reports []*report.Report) (err error) {
-	asked := scanOptions{failOn: "high", showRemoved: true}
+func (a *app) demoReport(reports []*report.Report) error {
+	asked := scanOptions{policyOptions: policyOptions{failOn: "high"}, showRemoved: true}
 	fmt.Fprintf(a.stdout, "\n$ strata scan --fail-on %s --show-removed %s\n\n", asked.failOn, demoImage)
+	decider, err := a.decider(&asked.policyOptions)
+	if err != nil {
+		return err
+	}
 	table := report.TableOptions{Width: terminalWidth(a.stdout), Color: useColor(a.stdout, "auto", a.env), ShowRemoved: asked.showRemoved}
 	for _, r := range reports {
 		if !strings.HasSuffix(r.Image.Reference, demoImage) {
 			continue
 		}
-		if r.Verdict, err = asked.verdict(r); err != nil {
-			return err
-		}
+		a.decide(decider, r)
 		if err := report.Write(a.stdout, "table", r, report.Options{Table: table}); err != nil {
 			return err
 		}

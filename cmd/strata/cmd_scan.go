@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"strata/internal/policy"
 	"strata/internal/report"
 )
 
@@ -29,15 +28,13 @@ type scanOptions struct {
 	advisoryOptions
 	outputOptions
 	formatOptions
+	policyOptions
 
 	color          string
 	severity       string
 	onlyFixed      bool
 	showRemoved    bool
 	showSuppressed bool
-	failOn         string
-	exitCode       int
-	incomplete     bool
 }
 
 func newScanCommand(a *app) *cobra.Command {
@@ -57,7 +54,7 @@ A plain path is recognised by its content; PATH:TAG picks an image of a layout.
 A layer that was read once, in whatever image, is known by its content and is
 not read again. Advisories older than --db-max-age are brought up to date first.
 
-Without --fail-on, findings do not change the exit code.
+Without --fail-on or a policy, findings do not change the exit code.
 
 ` + exitHelp,
 		Args: oneArgument("reference"),
@@ -68,7 +65,7 @@ Without --fail-on, findings do not change the exit code.
 	f := cmd.Flags()
 	f.SortFlags = false
 	flagGroup(f, "Report", o.reportFlags)
-	flagGroup(f, "Exit code", o.verdictFlags)
+	o.policyOptions.flags(f)
 	flagGroup(f, "Advisories", o.advisoryOptions.flags)
 	o.imageOptions.flags(f)
 	return cmd
@@ -82,12 +79,6 @@ func (o *scanOptions) reportFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.showSuppressed, "show-suppressed", false, "list findings that were set aside, with the reason")
 	o.formatOptions.flags(f)
 	f.StringVar(&o.color, "color", "auto", "colours in tables: `WHEN` is auto, always or never")
-}
-
-func (o *scanOptions) verdictFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.failOn, "fail-on", "", "fail when a finding has this `SEVERITY` or a graver one, shown or not")
-	f.IntVar(&o.exitCode, "exit-code", exitViolated, "exit with `N` when the image fails")
-	f.BoolVar(&o.incomplete, "allow-incomplete", false, "accept that a layer or the advisories could not be had")
 }
 
 func formatNames(formats []report.Format) string {
@@ -105,6 +96,10 @@ func (a *app) scan(ctx context.Context, ref string, o *scanOptions) (err error) 
 	if err != nil {
 		return err
 	}
+	decider, err := a.decider(&o.policyOptions)
+	if err != nil {
+		return err
+	}
 	ctx, cancel := o.limit(ctx)
 	defer cancel()
 	reports, err := a.reports(ctx, ref, &o.imageOptions, &o.advisoryOptions)
@@ -112,9 +107,7 @@ func (a *app) scan(ctx context.Context, ref string, o *scanOptions) (err error) 
 		return err
 	}
 	for _, r := range reports {
-		if r.Verdict, err = o.verdict(r); err != nil {
-			return err
-		}
+		a.decide(decider, r)
 	}
 	if err := a.write(outputs, reports, o); err != nil {
 		return err
@@ -124,15 +117,6 @@ func (a *app) scan(ctx context.Context, ref string, o *scanOptions) (err error) 
 
 // check finds mistakes in the flags before any work is done.
 func (o *scanOptions) check() ([]output, error) {
-	if _, err := o.filter(); err != nil {
-		return nil, err
-	}
-	if _, err := o.rules(); err != nil {
-		return nil, err
-	}
-	if o.exitCode < 0 || o.exitCode > 255 {
-		return nil, fmt.Errorf("--exit-code %d: want a number from 0 to 255", o.exitCode)
-	}
 	if err := o.imageOptions.check(); err != nil {
 		return nil, err
 	}
@@ -141,6 +125,14 @@ func (o *scanOptions) check() ([]output, error) {
 	}
 	if o.maxAge < 0 {
 		return nil, fmt.Errorf("--db-max-age %s: want 0s, which always updates, or more", o.maxAge)
+	}
+	return o.checkReport()
+}
+
+// checkReport finds those in the flags of the report.
+func (o *scanOptions) checkReport() ([]output, error) {
+	if _, err := o.filter(); err != nil {
+		return nil, err
 	}
 	if !slices.Contains([]string{"auto", "always", "never"}, o.color) {
 		return nil, fmt.Errorf("--color %s: want auto, always or never", o.color)
@@ -157,43 +149,6 @@ func (o *scanOptions) filter() (report.FilterOptions, error) {
 	var err error
 	filter.Severities, err = report.ParseSeverities(o.severity)
 	return filter, err
-}
-
-func (o *scanOptions) rules() ([]policy.Rule, error) {
-	if o.failOn == "" {
-		return nil, nil
-	}
-	s, err := policy.ParseSeverity(o.failOn)
-	if err != nil {
-		return nil, fmt.Errorf("--fail-on: %w", err)
-	}
-	rule, err := policy.FailOn(s)
-	return []policy.Rule{rule}, err
-}
-
-func (o *scanOptions) verdict(r *report.Report) (policy.Verdict, error) {
-	rules, err := o.rules()
-	if err != nil {
-		return policy.Verdict{}, err
-	}
-	return policy.Evaluate(r.PolicyFindings(), rules...), nil
-}
-
-// result is the exit code over all images.
-func (o *scanOptions) result(reports []*report.Report) error {
-	code := exitPass
-	for _, r := range reports {
-		switch {
-		case r.Verdict.Decision == policy.Fail && o.exitCode != exitPass:
-			return exitCode(o.exitCode)
-		case r.Incomplete() && !o.incomplete:
-			code = exitIncomplete
-		}
-	}
-	if code != exitPass {
-		return exitCode(code)
-	}
-	return nil
 }
 
 func (a *app) write(outputs []output, reports []*report.Report, o *scanOptions) error {

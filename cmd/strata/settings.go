@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,6 +18,15 @@ import (
 // settingsFile is looked for in the working directory, then in the user's
 // configuration folder.
 const settingsFile = "strata.yaml"
+
+// A settingsText is a settings file as it is; without text there is none.
+type settingsText struct {
+	path string
+	text []byte
+}
+
+// policyKeys are settings that are no flags: package policy reads them.
+var policyKeys = []string{"rules", "policies"}
 
 // applySettings gives the flags that the command line leaves open the values of
 // the environment, or else of the settings file, and puts those that concern the
@@ -109,10 +119,14 @@ func (a *app) applyFile(cmd *cobra.Command, given map[string]bool) (string, erro
 	if settings.Kind != yaml.MappingNode {
 		return "", fmt.Errorf("%s:%d: want settings as `name: value`, one a line", path, settings.Line)
 	}
+	a.settings = settingsText{path, b}
 	known := allFlags(cmd.Root())
 	lines := map[string]int{}
 	for i := 0; i+1 < len(settings.Content); i += 2 {
 		key, value := settings.Content[i], settings.Content[i+1]
+		if slices.Contains(policyKeys, key.Value) {
+			continue
+		}
 		if !known[key.Value] {
 			return "", fmt.Errorf("%s:%d: no setting is called %q; they have the names of the flags, see `strata scan --help`", path, key.Line, key.Value)
 		}

@@ -20,6 +20,9 @@ const CommandLine = "command line"
 // makes the verdict Warn: an image whose only findings are unrated never passes
 // in silence.
 //
+// The end of life of a distribution or runtime is no vulnerability, and what the
+// baseline has is not held against the image: neither counts.
+//
 // It is an error when threshold is none of the severities.
 func FailOn(threshold advisory.Severity) (Rule, error) {
 	if !valid(threshold) {
@@ -28,16 +31,16 @@ func FailOn(threshold advisory.Severity) (Rule, error) {
 	return Rule{
 		Policy: CommandLine,
 		Name:   "fail-on " + string(threshold),
-		Check:  func(findings []Finding) []Violation { return failOn(findings, threshold) },
+		Check:  func(in *Input) []Violation { return failOn(in, threshold) },
 	}, nil
 }
 
-func failOn(findings []Finding, threshold advisory.Severity) []Violation {
+func failOn(in *Input, threshold advisory.Severity) []Violation {
 	var reached, unrated objection
-	for i := range findings {
-		f := &findings[i]
+	for i := range in.Findings {
+		f := &in.Findings[i]
 		switch {
-		case !f.active():
+		case !in.counts(f):
 		case reaches(f.Severity, threshold):
 			reached.add(f)
 		case !rated(f.Severity):
@@ -74,43 +77,4 @@ func orGraver(s advisory.Severity) string {
 		return string(s)
 	}
 	return string(s) + " or graver"
-}
-
-// An objection gathers the findings that a rule objects to.
-type objection struct {
-	count              int
-	findings, packages []string
-	seenFinding        map[string]bool
-	seenPackage        map[string]bool
-}
-
-func (o *objection) add(f *Finding) {
-	if o.seenFinding == nil {
-		o.seenFinding, o.seenPackage = map[string]bool{}, map[string]bool{}
-	}
-	o.count++
-	if !o.seenFinding[f.ID] {
-		o.seenFinding[f.ID] = true
-		o.findings = append(o.findings, f.ID)
-	}
-	if !o.seenPackage[f.PackageID] {
-		o.seenPackage[f.PackageID] = true
-		o.packages = append(o.packages, f.PackageID)
-	}
-}
-
-// violation puts the findings, described by what, into words.
-func (o *objection) violation(d Decision, what string) Violation {
-	return Violation{
-		Decision: d, FindingIDs: o.findings, PackageIDs: o.packages,
-		Message: fmt.Sprintf("%s %s in %s", plural(o.count, "finding"), what, plural(len(o.packages), "package")),
-	}
-}
-
-// plural is a number with its noun: "1 finding", "2 findings".
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }

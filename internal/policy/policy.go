@@ -1,15 +1,11 @@
-// Package policy decides over findings: rules give violations, violations give a
+// Package policy decides over an image: VEX and waivers set findings aside, a
+// baseline tells the old from the new, rules give violations, and violations a
 // verdict.
 //
 // It is pure: no clock, no files, no network; what a rule may look at is in its
-// input. It knows nothing of reports, so that the scanner, the server and the
+// Input. It knows nothing of reports, so that the scanner, the server and the
 // notifications decide by the same code.
 package policy
-
-import (
-	"strata/internal/advisory"
-	"strata/internal/inventory"
-)
 
 // A Decision is what is to be done with an image. Decisions are ordered: pass,
 // warn, fail.
@@ -38,33 +34,11 @@ func graver(a, b Decision) Decision {
 	return Fail
 }
 
-// A Finding is what rules see of a finding: one vulnerability in one package
-// version of one image.
-type Finding struct {
-	// ID of the vulnerability, and PackageID of the package it is in.
-	ID, PackageID string
-	Severity      advisory.Severity
-	// State of the package. Rules look at present packages only, unless they say
-	// otherwise: what a later layer shadowed or removed does not run.
-	State inventory.State
-	// Suppressed findings were set aside by a waiver, by VEX, or because the
-	// distribution answers for the package.
-	Suppressed bool
-	// Fixed tells that a version without the vulnerability exists.
-	Fixed bool
-}
-
-// active tells whether the finding counts: its package is present, as far as is
-// known, and nobody has set it aside.
-func (f *Finding) active() bool {
-	return !f.Suppressed && f.State != inventory.Shadowed && f.State != inventory.Removed
-}
-
 // A Violation is an objection of one rule. Its JSON is that of the report.
 type Violation struct {
 	// Policy that the rule is part of; "command line" for those given by flags.
 	Policy string `json:"policy"`
-	// Rule in the form in which it was given: "fail-on high".
+	// Rule in the form in which it was given: "fail-on high", or its name.
 	Rule string `json:"rule"`
 	// Decision is what this violation alone would make of the image: Warn or Fail.
 	Decision Decision `json:"decision"`
@@ -73,40 +47,92 @@ type Violation struct {
 	// which, the findings tell.
 	FindingIDs []string `json:"finding_ids"`
 	PackageIDs []string `json:"package_ids"`
+	// Layers objected to, by index; only of rules over layers.
+	Layers []int `json:"layers,omitempty"`
 	// Message is one sentence for a person, without a full stop.
 	Message string `json:"message"`
+	// Receivers are those whom the rule names to be told.
+	Receivers []string `json:"receivers,omitempty"`
 }
 
 // A Verdict is the decision over an image, with everything objected to. Its JSON
 // is that of the report.
 type Verdict struct {
 	Decision Decision `json:"decision"`
-	// Rules that were asked, in order. A pass without rules says nothing about
-	// the image.
+	// Rules that were asked, in order: names of rules given by flags, and "policy:
+	// rule" of others. A pass without rules says nothing about the image.
 	Rules      []string    `json:"rules"`
 	Violations []Violation `json:"violations"`
+	// Mode is "warn" when rules that fail were told to warn only, "enforce" when
+	// those that warn were told to fail, else empty.
+	Mode Mode `json:"mode,omitempty"`
 }
 
-// A Rule looks at all findings of an image and says what it objects to.
+// A Mode overrides what violations do.
+type Mode string
+
+const (
+	// AsWritten leaves each violation what its rule says.
+	AsWritten Mode = ""
+	// WarnOnly: what would fail warns.
+	WarnOnly Mode = "warn"
+	// Enforce: what would warn fails.
+	Enforce Mode = "enforce"
+)
+
+// A Rule looks at an image and says what it objects to.
 type Rule struct {
 	// Policy and Name as its violations give them.
 	Policy, Name string
-	// Check returns what it objects to, nil when it does not; Policy and Rule of
-	// the violations are filled in by Evaluate. It depends on its argument alone.
-	Check func([]Finding) []Violation
+	// Ignores tells that the rule sets aside instead of objecting. Such rules come
+	// first, whatever their place.
+	Ignores bool
+	// Receivers to be told of its violations.
+	Receivers []string
+	// Check returns what it objects to, nil when it does not; Policy, Rule and
+	// Receivers of the violations are filled in by Evaluate. A rule that Ignores
+	// changes Suppressed in its argument; else it depends on it alone.
+	Check func(*Input) []Violation
 }
 
-// Evaluate runs the rules over the findings. The verdict is the gravest decision
-// of all violations, which stand in the order of the rules; Pass without any.
-func Evaluate(findings []Finding, rules ...Rule) Verdict {
-	verdict := Verdict{Decision: Pass}
-	for _, rule := range rules {
-		verdict.Rules = append(verdict.Rules, rule.Name)
-		for _, v := range rule.Check(findings) {
-			v.Policy, v.Rule = rule.Policy, rule.Name
-			verdict.Decision = graver(verdict.Decision, v.Decision)
-			verdict.Violations = append(verdict.Violations, v)
+// label is how a verdict lists the rule.
+func (r *Rule) label() string {
+	if r.Policy == CommandLine {
+		return r.Name
+	}
+	return r.Policy + ": " + r.Name
+}
+
+// Evaluate runs the rules, those that ignore first. The verdict is the gravest
+// decision of all violations, which stand in the order of the rules; Pass
+// without any.
+func Evaluate(in *Input, mode Mode, rules ...Rule) Verdict {
+	in.link()
+	verdict := Verdict{Decision: Pass, Mode: mode}
+	for i := range rules {
+		verdict.Rules = append(verdict.Rules, rules[i].label())
+	}
+	for _, ignoring := range []bool{true, false} {
+		for i := range rules {
+			if rules[i].Ignores == ignoring {
+				verdict.add(&rules[i], rules[i].Check(in))
+			}
 		}
 	}
 	return verdict
+}
+
+func (v *Verdict) add(rule *Rule, violations []Violation) {
+	for _, violation := range violations {
+		violation.Policy, violation.Rule, violation.Receivers = rule.Policy, rule.Name, rule.Receivers
+		switch {
+		case violation.Decision == Pass || violation.Decision == "":
+		case v.Mode == WarnOnly:
+			violation.Decision = Warn
+		case v.Mode == Enforce:
+			violation.Decision = Fail
+		}
+		v.Decision = graver(v.Decision, violation.Decision)
+		v.Violations = append(v.Violations, violation)
+	}
 }

@@ -14,6 +14,15 @@ func finding(id, pkg string, s advisory.Severity) Finding {
 	return Finding{ID: id, PackageID: pkg, Severity: s, State: inventory.Present}
 }
 
+// packagesOf are the packages that findings are in.
+func packagesOf(findings []Finding) []Package {
+	var packages []Package
+	for _, f := range findings {
+		packages = append(packages, Package{ID: f.PackageID, Name: f.PackageID, State: inventory.Present})
+	}
+	return packages
+}
+
 func with(f Finding, change func(*Finding)) Finding {
 	change(&f)
 	return f
@@ -22,7 +31,7 @@ func with(f Finding, change func(*Finding)) Finding {
 func TestFailOn(t *testing.T) {
 	removed := func(f *Finding) { f.State = inventory.Removed }
 	shadowed := func(f *Finding) { f.State = inventory.Shadowed }
-	suppressed := func(f *Finding) { f.Suppressed = true }
+	suppressed := func(f *Finding) { f.Suppressed = &Suppression{By: ByWaiver} }
 
 	tests := []struct {
 		name      string
@@ -63,6 +72,11 @@ func TestFailOn(t *testing.T) {
 				with(finding("CVE-4", "p4", advisory.Unknown), suppressed),
 			},
 			want: Verdict{Decision: Pass},
+		},
+		{
+			name: "an end of life is no vulnerability", threshold: advisory.Low,
+			findings: []Finding{with(finding("EOL-debian-9", "p1", advisory.Unknown), func(f *Finding) { f.Kind = kindEndOfLife })},
+			want:     Verdict{Decision: Pass},
 		},
 		{
 			name: "unknown below a threshold warns", threshold: advisory.High,
@@ -124,7 +138,7 @@ func TestFailOn(t *testing.T) {
 				t.Fatal(err)
 			}
 			tt.want.Rules = []string{"fail-on " + string(tt.threshold)}
-			if diff := cmp.Diff(tt.want, Evaluate(tt.findings, rule)); diff != "" {
+			if diff := cmp.Diff(tt.want, Evaluate(&Input{Findings: tt.findings, Packages: packagesOf(tt.findings)}, AsWritten, rule)); diff != "" {
 				t.Errorf("verdict (-want +got):\n%s", diff)
 			}
 		})
@@ -139,9 +153,9 @@ func TestFailOnRefusesWhatIsNoSeverity(t *testing.T) {
 
 func TestEvaluateTakesTheGravest(t *testing.T) {
 	says := func(d Decision) Rule {
-		return Rule{Name: string(d), Check: func([]Finding) []Violation { return []Violation{{Decision: d}} }}
+		return Rule{Name: string(d), Check: func(*Input) []Violation { return []Violation{{Decision: d}} }}
 	}
-	silent := Rule{Name: "silent", Check: func([]Finding) []Violation { return nil }}
+	silent := Rule{Name: "silent", Check: func(*Input) []Violation { return nil }}
 
 	tests := []struct {
 		name  string
@@ -157,7 +171,7 @@ func TestEvaluateTakesTheGravest(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := Evaluate(nil, tt.rules...).Decision; got != tt.want {
+			if got := Evaluate(&Input{}, AsWritten, tt.rules...).Decision; got != tt.want {
 				t.Errorf("decision %q, want %q", got, tt.want)
 			}
 		})

@@ -13,8 +13,6 @@ import (
 const (
 	// maxProblems is how many problems the table tells one by one.
 	maxProblems = 15
-	// maxReasons is how many violations it tells.
-	maxReasons = 10
 	// matching is the analyzer of problems that package match reports.
 	matching = "match"
 	// maxMessage is how much of a problem's message it shows.
@@ -251,103 +249,4 @@ func age(hours float64) string {
 		return plural(int(hours), "hour") + " ago"
 	}
 	return plural(int(hours/24), "day") + " ago"
-}
-
-// verdict is the last word, with the reasons and what to do.
-func (t *table) verdict() {
-	v := &t.report.Verdict
-	t.line()
-	switch {
-	case v.Decision == policy.Fail:
-		t.stamp(onRed, "FAIL", append(reasons(v), t.advice()...)...)
-	case v.Decision != policy.Pass && v.Decision != policy.Warn && v.Decision != "":
-		t.stamp(onRed, "FAIL", fmt.Sprintf("unknown decision %q", Safe(string(v.Decision))))
-	case t.report.Incomplete():
-		t.stamp(onAmber, "INCOMPLETE", append(reasons(v), "a part of the image or the advisories could not be had, see above: findings may be missing")...)
-	case v.Decision == policy.Warn:
-		t.stamp(onAmber, "WARN", reasons(v)...)
-	case len(v.Rules) == 0:
-		t.paragraph(dim, "No policy was asked for a verdict; --fail-on SEVERITY is one", 0, t.Width)
-	case t.unchecked() > 0:
-		t.stamp(onAmber, "PASS", fmt.Sprintf("%s: no objection to what was checked; %s not checked", ruleNames(v), plural(t.unchecked(), "package")))
-	default:
-		t.stamp(onGreen, "PASS", ruleNames(v)+": no objection")
-	}
-}
-
-// stamp writes a word that is seen, and beside it its reasons, a line each.
-func (t *table) stamp(st style, word string, reasons ...string) {
-	if t.color {
-		word = " " + word + " "
-	}
-	t.put(st, word)
-	indent := width(word) + 2
-	for _, reason := range reasons {
-		t.to(indent)
-		t.paragraph(plain, reason, indent, t.Width)
-	}
-}
-
-// reasons are the violations in words, one each.
-func reasons(v *policy.Verdict) []string {
-	texts := make([]string, 0, len(v.Violations))
-	for i := range v.Violations[:min(len(v.Violations), maxReasons)] {
-		texts = append(texts, fmt.Sprintf("%s: %s", whole(v.Violations[i].Rule), cutEnd(Safe(v.Violations[i].Message), maxMessage)))
-	}
-	if more := len(v.Violations) - maxReasons; more > 0 {
-		texts = append(texts, fmt.Sprintf("and %s; -f json has them all", plural(more, "more violation")))
-	}
-	return texts
-}
-
-func ruleNames(v *policy.Verdict) string {
-	names := make([]string, len(v.Rules))
-	for i, n := range v.Rules {
-		names[i] = Safe(n)
-	}
-	return strings.Join(names, ", ")
-}
-
-// advice says how the findings that failed the image can be got rid of. It needs
-// them all, so there is none over a filtered report.
-func (t *table) advice() []string {
-	if t.report.Filtered != nil {
-		return nil
-	}
-	ids, packages := map[string]bool{}, map[string]bool{}
-	for _, v := range t.report.Verdict.Violations {
-		if v.Decision != policy.Warn {
-			add(ids, v.FindingIDs)
-			add(packages, v.PackageIDs)
-		}
-	}
-	var all, fixable, base int
-	for i := range t.report.Findings {
-		f := &t.report.Findings[i]
-		if !f.Active() || !ids[f.ID] || !packages[f.PackageID] {
-			continue
-		}
-		all++
-		fixable += count(f.FixedVersion != "")
-		base += count(t.inBase(f))
-	}
-	if all == 0 {
-		return nil
-	}
-	advice := []string{fmt.Sprintf("fix: a version without it is known for %d of %d", fixable, all)}
-	if base > 0 {
-		advice = append(advice, fmt.Sprintf("base image: %d of %d came with it; try its newest build first", base, all))
-	}
-	return advice
-}
-
-func (t *table) inBase(f *Finding) bool {
-	l := t.place[f.Layer]
-	return l != nil && l.Base
-}
-
-func add(set map[string]bool, words []string) {
-	for _, w := range words {
-		set[w] = true
-	}
 }

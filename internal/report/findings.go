@@ -171,6 +171,8 @@ func suppressedPhrase(by SuppressedBy) string {
 		return "set aside by VEX"
 	case ByWaiver:
 		return "waived"
+	case ByPolicy:
+		return "that a rule of a policy ignores"
 	}
 	return "set aside by " + Safe(string(by))
 }

@@ -170,6 +170,8 @@ type Package struct {
 	License *License `json:"license,omitempty"`
 	// Owner is the distribution's package that owns the files; empty for none.
 	Owner string `json:"owner"`
+	// Suppressed tells why no rule over packages sees it; nil when they do.
+	Suppressed *Suppression `json:"suppressed,omitempty"`
 }
 
 // A License is the licence of a package.
@@ -180,6 +182,8 @@ type License struct {
 	Class      license.Class `json:"class"`
 	// Evidence is where it is told, the surest first.
 	Evidence []LicenseEvidence `json:"evidence"`
+	// Suppressed tells why no rule over licences sees it; nil when they do.
+	Suppressed *Suppression `json:"suppressed,omitempty"`
 }
 
 // A LicenseEvidence is one place that tells of a package's licence.
@@ -250,6 +254,8 @@ type Finding struct {
 	State inventory.State `json:"state"`
 	// Suppressed tells why the finding does not count; null when it does.
 	Suppressed *Suppression `json:"suppressed"`
+	// New tells whether the baseline does not have it; nil without a baseline.
+	New *bool `json:"new,omitempty"`
 	// Summary is one line of the advisory.
 	Summary string `json:"summary"`
 	// Published is when the advisory was first published; nil when not known.
@@ -375,18 +381,6 @@ func (f *Finding) Active() bool {
 
 func (f *Finding) inFinalImage() bool {
 	return f.State != inventory.Shadowed && f.State != inventory.Removed
-}
-
-// PolicyFindings is what package policy sees of the findings.
-func (r *Report) PolicyFindings() []policy.Finding {
-	findings := make([]policy.Finding, len(r.Findings))
-	for i, f := range r.Findings {
-		findings[i] = policy.Finding{
-			ID: f.ID, PackageID: f.PackageID, Severity: f.Severity, State: f.State,
-			Suppressed: f.Suppressed != nil, Fixed: f.FixedVersion != "",
-		}
-	}
-	return findings
 }
 
 // Incomplete tells whether a layer or the advisories could not be had, so that

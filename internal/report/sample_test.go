@@ -97,7 +97,7 @@ func sample() *Report {
 	if err != nil {
 		panic(err)
 	}
-	r.Verdict = policy.Evaluate(r.PolicyFindings(), rule)
+	r.Verdict = policy.Evaluate(r.PolicyInput(time.Time{}), policy.AsWritten, rule)
 	return r
 }
 

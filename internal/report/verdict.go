@@ -1,0 +1,237 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"strata/internal/policy"
+)
+
+const (
+	// maxReasons is how many violations the table tells.
+	maxReasons = 10
+	// maxNamed is how many packages or layers it names of one, and maxIDs how many
+	// vulnerabilities of a package.
+	maxNamed = 6
+	maxIDs   = 3
+)
+
+// verdict is the last word, with the reasons and what to do.
+func (t *table) verdict() {
+	v := &t.report.Verdict
+	t.line()
+	switch {
+	case v.Decision == policy.Fail:
+		t.stamp(onRed, "FAIL", append(t.reasons(v), t.advice()...)...)
+	case v.Decision != policy.Pass && v.Decision != policy.Warn && v.Decision != "":
+		t.stamp(onRed, "FAIL", fmt.Sprintf("unknown decision %q", Safe(string(v.Decision))))
+	case t.report.Incomplete():
+		t.stamp(onAmber, "INCOMPLETE", append(t.reasons(v), "a part of the image or the advisories could not be had, see above: findings may be missing")...)
+	case v.Decision == policy.Warn:
+		t.stamp(onAmber, "WARN", t.reasons(v)...)
+	case len(v.Rules) == 0:
+		t.paragraph(dim, "No policy was asked for a verdict; --fail-on SEVERITY is one", 0, t.Width)
+	case t.unchecked() > 0:
+		t.stamp(onAmber, "PASS", fmt.Sprintf("%s: no objection to what was checked; %s not checked", ruleNames(v), plural(t.unchecked(), "package")))
+	default:
+		t.stamp(onGreen, "PASS", ruleNames(v)+": no objection")
+	}
+}
+
+// detailMark begins a reason that tells more of the one before.
+const detailMark = "  "
+
+// stamp writes a word that is seen, and beside it its reasons, a line each.
+func (t *table) stamp(st style, word string, reasons ...string) {
+	if t.color {
+		word = " " + word + " "
+	}
+	t.put(st, word)
+	indent := width(word) + 2
+	for _, reason := range reasons {
+		detail, isDetail := strings.CutPrefix(reason, detailMark)
+		if isDetail {
+			t.to(indent + 2)
+			t.paragraph(dim, detail, indent+2, t.Width)
+			continue
+		}
+		t.to(indent)
+		t.paragraph(plain, reason, indent, t.Width)
+	}
+}
+
+// reasons are the violations in words, each with what it is about.
+func (t *table) reasons(v *policy.Verdict) []string {
+	texts := make([]string, 0, len(v.Violations))
+	named := map[string]bool{}
+	for i := range v.Violations[:min(len(v.Violations), maxReasons)] {
+		violation := &v.Violations[i]
+		texts = append(texts, fmt.Sprintf("%s: %s", ruleName(v, violation), cutEnd(Safe(violation.Message), maxMessage)))
+		if about := t.about(violation); about != "" && !named[about] {
+			named[about] = true
+			texts = append(texts, detailMark+about)
+		}
+	}
+	if more := len(v.Violations) - maxReasons; more > 0 {
+		texts = append(texts, fmt.Sprintf("and %s; -f json has them all", plural(more, "more violation")))
+	}
+	switch v.Mode {
+	case policy.WarnOnly:
+		texts = append(texts, "nothing fails, by --warn")
+	case policy.Enforce:
+		texts = append(texts, "what only warns fails too, by --enforce")
+	}
+	return texts
+}
+
+// ruleName is the rule of a violation with its policy, and with what it does
+// where that is less than the verdict.
+func ruleName(v *policy.Verdict, violation *policy.Violation) string {
+	name := whole(violation.Rule)
+	if violation.Policy != "" && violation.Policy != policy.CommandLine {
+		name = whole(violation.Policy) + ", " + name
+	}
+	if v.Decision == policy.Fail && violation.Decision == policy.Warn {
+		name += " (warns)"
+	}
+	return name
+}
+
+// about names what a violation is about: packages with their vulnerabilities, or
+// with their licences, or layers.
+func (t *table) about(v *policy.Violation) string {
+	var items []string
+	ids, packages := map[string]bool{}, map[string]bool{}
+	add(ids, v.FindingIDs)
+	add(packages, v.PackageIDs)
+	if t.report.Filtered != nil && len(ids) > 0 {
+		return t.aboutFiltered(v)
+	}
+	order, found := t.findingsOf(ids, packages)
+	for _, p := range order {
+		items = append(items, fmt.Sprintf("%s (%s)", cutMiddle(Safe(p), maxName), shortList(found[p], maxIDs)))
+	}
+	if len(ids) == 0 {
+		for _, id := range v.PackageIDs {
+			items = append(items, t.packageWithLicense(id))
+		}
+	}
+	for _, index := range v.Layers {
+		item := fmt.Sprintf("layer %d", index)
+		if l := t.place[index]; l != nil {
+			item += " " + cutEnd(Safe(Instruction(l.CreatedBy)), maxName)
+		}
+		items = append(items, item)
+	}
+	return shortList(items, maxNamed)
+}
+
+// aboutFiltered names what a violation is about when not all findings are there.
+func (t *table) aboutFiltered(v *policy.Violation) string {
+	var ids, packages []string
+	for _, id := range v.FindingIDs {
+		ids = append(ids, whole(id))
+	}
+	for _, id := range v.PackageIDs {
+		if p := t.packages[id]; p != nil {
+			packages = append(packages, cutMiddle(Safe(p.Name), maxName))
+		}
+	}
+	if len(packages) == 0 {
+		return shortList(ids, maxNamed)
+	}
+	return shortList(ids, maxNamed) + " in " + shortList(packages, maxNamed)
+}
+
+// findingsOf are the findings of a violation: the names of their packages in
+// order, and the ids for each.
+func (t *table) findingsOf(ids, packages map[string]bool) (order []string, found map[string][]string) {
+	found = map[string][]string{}
+	for i := range t.report.Findings {
+		f := &t.report.Findings[i]
+		if !ids[f.ID] || f.PackageID != "" && !packages[f.PackageID] {
+			continue
+		}
+		name := t.findingPackage(f).Name
+		if found[name] == nil {
+			order = append(order, name)
+		}
+		if id := whole(f.ID); !slices.Contains(found[name], id) {
+			found[name] = append(found[name], id)
+		}
+	}
+	return order, found
+}
+
+func (t *table) packageWithLicense(id string) string {
+	p := t.packages[id]
+	if p == nil {
+		return whole(id)
+	}
+	name := cutMiddle(Safe(p.Name), maxName) + " " + whole(p.Version)
+	if p.License != nil && p.License.Expression != "" {
+		name += " (" + cutEnd(Safe(p.License.Expression), maxName) + ")"
+	}
+	return name
+}
+
+// shortList joins the first of the words and counts the rest.
+func shortList(words []string, most int) string {
+	if len(words) <= most {
+		return strings.Join(words, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(words[:most], ", "), len(words)-most)
+}
+
+func ruleNames(v *policy.Verdict) string {
+	names := make([]string, len(v.Rules))
+	for i, n := range v.Rules {
+		names[i] = Safe(n)
+	}
+	return strings.Join(names, ", ")
+}
+
+// advice says how the findings that failed the image can be got rid of. It needs
+// them all, so there is none over a filtered report.
+func (t *table) advice() []string {
+	if t.report.Filtered != nil {
+		return nil
+	}
+	ids, packages := map[string]bool{}, map[string]bool{}
+	for _, v := range t.report.Verdict.Violations {
+		if v.Decision != policy.Warn {
+			add(ids, v.FindingIDs)
+			add(packages, v.PackageIDs)
+		}
+	}
+	var all, fixable, base int
+	for i := range t.report.Findings {
+		f := &t.report.Findings[i]
+		if !f.Active() || !ids[f.ID] || !packages[f.PackageID] {
+			continue
+		}
+		all++
+		fixable += count(f.FixedVersion != "")
+		base += count(t.inBase(f))
+	}
+	if all == 0 {
+		return nil
+	}
+	advice := []string{fmt.Sprintf("fix: a version without it is known for %d of %d", fixable, all)}
+	if base > 0 {
+		advice = append(advice, fmt.Sprintf("base image: %d of %d came with it; try its newest build first", base, all))
+	}
+	return advice
+}
+
+func (t *table) inBase(f *Finding) bool {
+	l := t.place[f.Layer]
+	return l != nil && l.Base
+}
+
+func add(set map[string]bool, words []string) {
+	for _, w := range words {
+		set[w] = true
+	}
+}

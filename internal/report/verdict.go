@@ -67,7 +67,7 @@ func (t *table) reasons(v *policy.Verdict) []string {
 	named := map[string]bool{}
 	for i := range v.Violations[:min(len(v.Violations), maxReasons)] {
 		violation := &v.Violations[i]
-		texts = append(texts, fmt.Sprintf("%s: %s", ruleName(v, violation), cutEnd(Safe(violation.Message), maxMessage)))
+		texts = append(texts, fmt.Sprintf("%s: %s", violated(v, violation), cutEnd(Safe(violation.Message), maxMessage)))
 		if about := t.about(violation); about != "" && !named[about] {
 			named[about] = true
 			texts = append(texts, detailMark+about)
@@ -85,9 +85,9 @@ func (t *table) reasons(v *policy.Verdict) []string {
 	return texts
 }
 
-// ruleName is the rule of a violation with its policy, and with what it does
+// violated is the rule of a violation with its policy, and with what it does
 // where that is less than the verdict.
-func ruleName(v *policy.Verdict, violation *policy.Violation) string {
+func violated(v *policy.Verdict, violation *policy.Violation) string {
 	name := whole(violation.Rule)
 	if violation.Policy != "" && violation.Policy != policy.CommandLine {
 		name = whole(violation.Policy) + ", " + name

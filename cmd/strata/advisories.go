@@ -45,8 +45,8 @@ func ecosystemsOf(results []*scan.Result) []string {
 	var names []string
 	for _, r := range results {
 		for i := range r.Inventory.Packages {
-			if e := r.Inventory.Packages[i].Ecosystem; e != "" {
-				names = append(names, advisory.Base(e))
+			if p := &r.Inventory.Packages[i]; p.Ecosystem != "" && !p.OwnersAffair() {
+				names = append(names, advisory.Base(p.Ecosystem))
 			}
 		}
 	}

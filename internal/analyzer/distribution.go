@@ -143,6 +143,8 @@ func ownedPath(p string) (string, bool) {
 	switch {
 	case base == "package.json", base == "METADATA", base == "PKG-INFO", base == "installed.json", base == "DESCRIPTION":
 		return p, true
+	case base == "VERSION", base == "release", base == "version.php", base == "Drupal.php", base == "elixir.app", base == "rabbit.app":
+		return p, true
 	case strings.HasSuffix(dir, "bin/"), strings.HasSuffix(dir, "libexec/"):
 		return p, true
 	}
@@ -150,7 +152,7 @@ func ownedPath(p string) (string, bool) {
 	case ".egg-info", ".egg", ".gemspec", ".jar", ".war", ".ear", ".json", ".yaml", ".rockspec", ".so", ".lock":
 		return p, true
 	case "":
-		return p, strings.Contains(dir, "lib") // programs and libraries without a suffix
+		return p, strings.Contains(dir, "lib") || strings.HasPrefix(dir, "opt/") // programs and libraries without a suffix
 	}
 	return p, strings.Contains(base, ".so.")
 }

@@ -45,7 +45,7 @@ func TestDistributionWants(t *testing.T) {
 	tests := []struct{ path, want string }{
 		{"var/lib/dpkg/status", "dpkg"},
 		{"var/lib/dpkg/status.d/base-files", "dpkg"},
-		{"var/lib/dpkg/status.d/base-files.md5sums", ""},
+		{"var/lib/dpkg/status.d/base-files.md5sums", "dpkg-list"},
 		{"var/lib/dpkg/status-old", ""},
 		{"var/lib/dpkg/available", ""},
 		{"srv/var/lib/dpkg/status", ""},

@@ -20,6 +20,7 @@ const (
 	dpkgStatus  = "var/lib/dpkg/status"
 	dpkgStatusD = "var/lib/dpkg/status.d/"
 	dpkgInfo    = "var/lib/dpkg/info/"
+	dpkgDigests = ".md5sums"
 )
 
 func (dpkg) Wants(c *Candidate) bool {
@@ -27,7 +28,7 @@ func (dpkg) Wants(c *Candidate) bool {
 		return false
 	}
 	return c.Path == dpkgStatus ||
-		strings.HasPrefix(c.Path, dpkgStatusD) && !strings.HasSuffix(c.Path, ".md5sums")
+		strings.HasPrefix(c.Path, dpkgStatusD) && !strings.HasSuffix(c.Path, dpkgDigests)
 }
 
 func (dpkg) Analyze(ctx context.Context, f *File) (Result, error) {
@@ -157,7 +158,8 @@ func (*stanza) named(line []byte, name string, f *string) *string {
 	return nil
 }
 
-// dpkgList reads the lists of files that packages own.
+// dpkgList reads the lists of files that packages own, and the lists of digests
+// that distroless images have instead.
 type dpkgList struct{}
 
 func (dpkgList) Name() string { return "dpkg-list" }
@@ -166,15 +168,20 @@ func (dpkgList) Wants(c *Candidate) bool {
 	if !strings.HasPrefix(c.Path, "var/lib/dpkg/") {
 		return false
 	}
-	return strings.HasPrefix(c.Path, dpkgInfo) && strings.HasSuffix(c.Path, ".list")
+	return strings.HasPrefix(c.Path, dpkgInfo) && strings.HasSuffix(c.Path, ".list") ||
+		strings.HasPrefix(c.Path, dpkgStatusD) && strings.HasSuffix(c.Path, dpkgDigests)
 }
 
 func (dpkgList) Analyze(_ context.Context, f *File) (Result, error) {
-	name := strings.TrimSuffix(f.Base(), ".list")
+	name := strings.TrimSuffix(strings.TrimSuffix(f.Base(), ".list"), dpkgDigests)
+	digests := strings.HasSuffix(f.Path, dpkgDigests)
 	name, _, _ = strings.Cut(name, ":") // foo:amd64.list
 	owner := "deb:" + name
 	var l listing
 	for line, err := range lines(f.Reader()) {
+		if digests {
+			_, line, _ = bytes.Cut(line, []byte("  "))
+		}
 		if err == nil {
 			err = l.own(owner, "", string(line))
 		}

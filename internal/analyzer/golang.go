@@ -7,19 +7,27 @@ import (
 	"regexp"
 	"runtime/debug"
 	"strings"
+	"sync"
 
 	"strata/internal/inventory"
 )
 
 // goBinary reads the build information that the Go linker leaves in every
 // executable, stripped or not (package debug/buildinfo).
-type goBinary struct{}
+type goBinary struct {
+	products map[string]*goProduct
+	buffers  *sync.Pool
+}
+
+func newGoBinary() goBinary {
+	return goBinary{products: goProductsByCommand(), buffers: searchBuffers()}
+}
 
 func (goBinary) Name() string { return "go-binary" }
 
 func (goBinary) Wants(c *Candidate) bool { return executableFormat(c.Head) != notExecutable }
 
-func (goBinary) Analyze(_ context.Context, f *File) (Result, error) {
+func (g goBinary) Analyze(ctx context.Context, f *File) (Result, error) {
 	x, err := openExecutable(f)
 	if err != nil {
 		// The system may run it all the same (Linux needs no section headers).
@@ -36,7 +44,21 @@ func (goBinary) Analyze(_ context.Context, f *File) (Result, error) {
 		}
 		return Result{}, fmt.Errorf("executable of Go with unreadable build information: %w", err)
 	}
-	return Result{Packages: goPackages(b)}, nil
+	packages := goPackages(b)
+	product := g.products[goCommand(b)]
+	if product == nil || strings.HasPrefix(f.Path, bitnamiRoot) {
+		return Result{Packages: packages}, nil
+	}
+	version := product.goProductVersion(b)
+	if version == "" && len(product.signs) > 0 {
+		if version, err = findVersion(ctx, f, product.signs, g.buffers); err != nil {
+			return Result{Packages: packages}, err
+		}
+	}
+	if version != "" {
+		packages = product.packages(version, packages, goMainModule(b))
+	}
+	return Result{Packages: packages}, nil
 }
 
 // goTrace tells how sure it is that an executable was linked by Go.

@@ -60,7 +60,7 @@ func TestGoBinaryStripped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := goBinary{}.Analyze(t.Context(), NewFile("tool", binary))
+	got, err := newGoBinary().Analyze(t.Context(), NewFile("tool", binary))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +144,7 @@ func elf64(kind uint16, name, content string) []byte {
 func TestGoBinaryOthers(t *testing.T) {
 	const executable = 2
 	whole := string(elf64(executable, ".text", "code"))
-	runCases(t, goBinary{}, "golang", []analyzerCase{
+	runCases(t, newGoBinary(), "golang", []analyzerCase{
 		{"of C", "bin/x", whole, nil, ""},
 		{"Go's section without Go's data", "bin/x", string(elf64(executable, ".go.buildinfo", strings.Repeat("x", 64))), nil, "unreadable build information"},
 		{"cut off", "bin/x", whole[:100], nil, "damaged headers"},
@@ -194,7 +194,7 @@ func FuzzExecutable(f *testing.F) {
 	f.Add([]byte("\xcf\xfa\xed\xfe" + strings.Repeat("\x01", 300)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		executableFormat(b)
-		for _, a := range []Analyzer{goBinary{}, rustBinary{}} {
+		for _, a := range []Analyzer{newGoBinary(), rustBinary{}} {
 			res, _ := a.Analyze(t.Context(), NewFile("bin/x", b))
 			requireNamed(t, res)
 		}
@@ -210,7 +210,7 @@ func BenchmarkExecutableOfAnotherLanguage(b *testing.B) {
 	}
 	f := NewFile("bin/bash", content)
 	for b.Loop() {
-		for _, a := range []Analyzer{goBinary{}, rustBinary{}} {
+		for _, a := range []Analyzer{newGoBinary(), rustBinary{}} {
 			if res, err := a.Analyze(b.Context(), f); err != nil || len(res.Packages) != 0 {
 				b.Fatal(res, err)
 			}

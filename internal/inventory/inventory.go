@@ -29,11 +29,22 @@ type Package struct {
 	// packages of a distribution it is empty in a Layer, since only the image
 	// knows the distribution, and set by Merge ("Debian:12").
 	Ecosystem string `json:"ecosystem,omitempty"`
+	// KnownAs are all names by which advisories know the package, when those are
+	// others than its Ecosystem and Name, or more.
+	KnownAs []KnownAs `json:"known_as,omitempty"`
 	// Licenses as declared by the package, each an SPDX expression or free text.
 	Licenses []string `json:"licenses,omitempty"`
 	// Member is the path within the file, for a package in an archive in it:
 	// "WEB-INF/lib/b.jar" of an a.war.
 	Member string `json:"member,omitempty"`
+}
+
+// KnownAs is a name by which the advisories of an ecosystem know a package.
+type KnownAs struct {
+	Ecosystem string `json:"ecosystem"`
+	Name      string `json:"name"`
+	// Version as the advisories write it; empty for the package's own.
+	Version string `json:"version,omitempty"`
 }
 
 // Distribution tells whether the package is one of an operating system's
@@ -179,6 +190,11 @@ type ImagePackage struct {
 	// "node-lodash"; empty when none does.
 	Owner string
 }
+
+// OwnersAffair tells that the package is a program, known by its content, that a
+// package of the distribution owns: that package is in the inventory too, and its
+// advisories are those that count.
+func (p *ImagePackage) OwnersAffair() bool { return p.Type == "generic" && p.Owner != "" }
 
 // An Image is the view over an image's layers.
 type Image struct {

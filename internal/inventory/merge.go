@@ -358,7 +358,13 @@ func (m *merger) continueSame() {
 
 // replaceHeld puts old, which goes on, where the layer has written it as new.
 func (m *merger) replaceHeld(written, old *held) {
-	old.path, old.file = written.path, written.file
+	file := written.file
+	if file.Owner == "" && old.file.Owner != "" {
+		// A file that was only touched (chown -R) is the distribution's still.
+		kept := *file
+		kept.Owner, file = old.file.Owner, &kept
+	}
+	old.path, old.file = written.path, file
 	old.Licenses = written.Licenses
 	p := m.files[written.path]
 	for i := range p.held {

@@ -11,6 +11,7 @@ import (
 )
 
 // coverageOf tells for each ecosystem among the packages what the database has.
+// What is its owner's affair needs no advisories of its own.
 func coverageOf(packages []inventory.ImagePackage, have []advisory.Coverage, now time.Time) []Coverage {
 	known := make(map[string]advisory.Coverage, len(have))
 	for _, c := range have {
@@ -18,7 +19,9 @@ func coverageOf(packages []inventory.ImagePackage, have []advisory.Coverage, now
 	}
 	count := map[string]int{}
 	for i := range packages {
-		count[EcosystemOf(&packages[i].Package)]++
+		if !packages[i].OwnersAffair() {
+			count[EcosystemOf(&packages[i].Package)]++
+		}
 	}
 	var out []Coverage
 	for name, n := range count {

@@ -130,6 +130,7 @@ func (m *matching) findings() []Finding {
 			}
 		}
 	}
+	out = m.once(out)
 	slices.SortFunc(out, func(a, b Finding) int {
 		return cmp.Or(
 			cmp.Compare(b.Severity.Rank(), a.Severity.Rank()),
@@ -157,6 +158,31 @@ func (m *matching) byVulnerability(ops []opinion) map[string][]opinion {
 	}
 	return by
 }
+
+// once takes out the findings of a program known by its content that are also
+// those of a package which the same file tells of: a server in Go or Java is found
+// as its module, too.
+func (m *matching) once(findings []Finding) []Finding {
+	type at struct {
+		path string
+		id   string
+	}
+	known := map[at]bool{}
+	for _, f := range findings {
+		if p := &m.img.Packages[f.Package]; p.Type != generic {
+			for _, l := range p.Locations {
+				known[at{l.Path, f.ID}] = true
+			}
+		}
+	}
+	return slices.DeleteFunc(findings, func(f Finding) bool {
+		p := &m.img.Packages[f.Package]
+		return p.Type == generic && slices.ContainsFunc(p.Locations, func(l inventory.Location) bool { return known[at{l.Path, f.ID}] })
+	})
+}
+
+// generic is the type of packages that are known by their content.
+const generic = "generic"
 
 // agree settles what several advisories say of one vulnerability in one package:
 // it gives those that call it affected and stand. See

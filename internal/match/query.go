@@ -1,6 +1,7 @@
 package match
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -23,6 +24,12 @@ func queriesOf(packages []inventory.ImagePackage) []query {
 	for i := range packages {
 		p := &packages[i]
 		if p.Ecosystem == "" {
+			continue
+		}
+		for _, k := range p.KnownAs {
+			out = append(out, query{pkg: i, key: advisory.NewKey(k.Ecosystem, k.Name), version: cmp.Or(k.Version, p.Version)})
+		}
+		if len(p.KnownAs) > 0 {
 			continue
 		}
 		for _, n := range namesOf(&p.Package) {

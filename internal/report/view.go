@@ -160,7 +160,13 @@ func (v *view) findingPackage(f *Finding) Package {
 // unchecked is how many packages were matched against nothing: all of which
 // nothing says that they were.
 func (v *view) unchecked() int {
-	unchecked := len(v.report.Packages)
+	unchecked := 0
+	for i := range v.report.Packages {
+		// A program that a distribution's package owns is checked as that package.
+		if p := &v.report.Packages[i]; p.Type != "generic" || p.Owner == "" {
+			unchecked++
+		}
+	}
 	for i := range v.report.Advisories.Coverage {
 		if c := &v.report.Advisories.Coverage[i]; c.checked() {
 			unchecked -= v.coveragePackages(c)

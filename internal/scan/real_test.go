@@ -68,6 +68,9 @@ func packageLine(typ, name, version, path string, layer, gone int, owner string)
 func found(inv inventory.Image) []string {
 	var out []string
 	for _, p := range inv.Packages {
+		if p.OwnersAffair() {
+			continue // its owner is in the truth
+		}
 		for _, l := range p.Locations {
 			out = append(out, packageLine(p.Type, p.Name, p.Version, l.Path, p.Layer, p.StateLayer, p.Owner))
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,6 +21,9 @@ type policyOptions struct {
 	policies   []string
 	enforce    bool
 	warn       bool
+	waivers    []string
+	ignores    []string
+	noIgnores  bool
 	exitCode   int
 	incomplete bool
 }
@@ -39,6 +43,9 @@ func (o *policyOptions) policyFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.policies, "policy", nil, "decide by the policy of this `NAME` ("+strings.Join(policy.ReadyNames(), ", ")+") or YAML file; may be given several times")
 	f.BoolVar(&o.enforce, "enforce", false, "fail also where rules only warn")
 	f.BoolVar(&o.warn, "warn", false, "only warn where rules fail")
+	f.StringArrayVar(&o.waivers, "waivers", nil, "`FILE` of waivers; may be given several times (default "+policy.WaiversFile+", where there is one)")
+	f.StringArrayVar(&o.ignores, "ignore-file", nil, "`FILE` of what Trivy or Grype are told to ignore (default "+strings.Join(policy.IgnoreFiles(), ", ")+", where there are such); may be given several times")
+	f.BoolVar(&o.noIgnores, "no-ignore-files", false, "read no waivers and no ignore files but those given")
 }
 
 func (o *policyOptions) mode() policy.Mode {
@@ -70,8 +77,9 @@ func (o *policyOptions) result(reports []*report.Report) error {
 
 // A decider has read all that decisions are made by.
 type decider struct {
-	mode  policy.Mode
-	rules []policy.Rule
+	mode    policy.Mode
+	rules   []policy.Rule
+	waivers []*policy.Waivers
 }
 
 // decider reads policies, waivers and VEX before any work is done, so that
@@ -85,7 +93,10 @@ func (a *app) decider(o *policyOptions) (*decider, error) {
 	}
 	d := &decider{mode: o.mode()}
 	var err error
-	d.rules, err = a.rules(o)
+	if d.rules, err = a.rules(o); err != nil {
+		return nil, err
+	}
+	d.waivers, err = a.waivers(o)
 	return d, err
 }
 
@@ -152,6 +163,55 @@ func loadPolicy(loader *policy.Loader, name string) ([]policy.Policy, error) {
 	return loader.Load(name, text)
 }
 
+// waivers are those of the files that were given, and of those that lie in the
+// working directory. These are told of: they may come with a checkout that is
+// not the user's own.
+func (a *app) waivers(o *policyOptions) ([]*policy.Waivers, error) {
+	var all []*policy.Waivers
+	read := func(path string, found bool, parse func(string, []byte) (*policy.Waivers, error)) error {
+		text, err := readBounded(path, policy.MaxFile)
+		if found && errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		w, err := parse(path, text)
+		if err != nil {
+			return err
+		}
+		if found && w.Len() > 0 {
+			a.say("%s of %s in force", counted(w.Len(), "waiver"), path)
+		}
+		all = append(all, w)
+		return nil
+	}
+	given := o.waivers
+	if len(given) == 0 && !o.noIgnores {
+		if err := read(policy.WaiversFile, true, policy.ParseWaivers); err != nil {
+			return nil, err
+		}
+	}
+	for _, path := range given {
+		if err := read(path, false, policy.ParseWaivers); err != nil {
+			return nil, fmt.Errorf("--waivers: %w", err)
+		}
+	}
+	if len(o.ignores) == 0 && !o.noIgnores {
+		for _, path := range policy.IgnoreFiles() {
+			if err := read(path, true, policy.ParseIgnoreFile); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, path := range o.ignores {
+		if err := read(path, false, policy.ParseIgnoreFile); err != nil {
+			return nil, fmt.Errorf("--ignore-file: %w", err)
+		}
+	}
+	return all, nil
+}
+
 // readBounded reads a file that has at most so many bytes.
 func readBounded(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
@@ -170,6 +230,6 @@ func readBounded(path string, limit int64) ([]byte, error) {
 // waivers and rules set aside, and what the baseline has.
 func (a *app) decide(d *decider, r *report.Report) {
 	in := r.PolicyInput(a.now())
-	var remarks []policy.Remark
+	remarks := policy.ApplyWaivers(in, d.waivers...)
 	r.Decided(in, policy.Evaluate(in, d.mode, d.rules...), remarks)
 }

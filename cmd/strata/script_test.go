@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs testdata/script/*.txtar. Beside the commands of testscript,
 // scripts have the folder world (see its README) and the commands mkimage,
-// registry, mkmirror, mkdb, damage and code (see there).
+// registry, mkmirror, mkdb, damage, code and dates (see there).
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -39,6 +39,7 @@ func TestScripts(t *testing.T) {
 			"mkdb":     mkdb,
 			"damage":   damage,
 			"code":     code,
+			"dates":    dates,
 		},
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -175,5 +176,22 @@ func code(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if strconv.Itoa(got) != args[0] {
 		ts.Fatalf("exit code %d; want %s", got, args[0])
+	}
+}
+
+// dates FILE... writes the day in so many days for each @+Nd@ in the files, and
+// the one so many days ago for @-Nd@.
+func dates(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: dates FILE...")
+	}
+	mark := regexp.MustCompile(`@([+-]\d+)d@`)
+	for _, file := range args {
+		text := mark.ReplaceAllStringFunc(ts.ReadFile(file), func(m string) string {
+			days, err := strconv.Atoi(mark.FindStringSubmatch(m)[1])
+			ts.Check(err)
+			return time.Now().UTC().AddDate(0, 0, days).Format(time.DateOnly)
+		})
+		ts.Check(os.WriteFile(ts.MkAbs(file), []byte(text), 0o644))
 	}
 }

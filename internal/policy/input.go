@@ -89,6 +89,7 @@ type Package struct {
 
 	layer, stateLayer *Layer
 	findings          []*Finding
+	parsed            *purlPattern
 }
 
 // A License is what rules see of a package's licence.

@@ -73,9 +73,6 @@ func coverageProblems(img *inventory.Image, r *Result) []inventory.Problem {
 	if len(starter) > 0 {
 		add(true, "only the starter set of advisories was used for %s: most vulnerabilities are not in it (`strata db update` fetches all)", strings.Join(starter, ", "))
 	}
-	if r.Distro.Status == EndOfLife {
-		add(false, "%s has been without support since %s: vulnerabilities found later are in no advisory", distroName(img.Distro), r.Distro.EndOfLife.Format(time.DateOnly))
-	}
 	return out
 }
 

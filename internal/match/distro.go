@@ -1,7 +1,6 @@
 package match
 
 import (
-	"strings"
 	"time"
 
 	"strata/internal/inventory"
@@ -95,24 +94,8 @@ var releaseEnds = map[string]string{
 	"mariner 1.0": "2023-07-31", "mariner 2.0": "2025-07-31",
 }
 
-// endOfLife looks the release up as it is, by major and minor number, and by
-// the major number.
+// endOfLife is the last day of support of a distribution's release.
 func endOfLife(d inventory.Distro) time.Time {
-	version := d.VersionID
-	for version != "" {
-		if day, ok := releaseEnds[d.ID+" "+version]; ok {
-			t, err := time.Parse(time.DateOnly, day)
-			if err != nil {
-				return time.Time{}
-			}
-			// The whole last day is supported.
-			return t.Add(24*time.Hour - time.Second)
-		}
-		i := strings.LastIndexByte(version, '.')
-		if i < 0 {
-			break
-		}
-		version = version[:i]
-	}
-	return time.Time{}
+	_, _, day := distroRelease(d)
+	return day
 }

@@ -327,10 +327,14 @@ func asInstalled(p *inventory.ImagePackage, version string) string {
 	return version
 }
 
-// suppression sets language packages of the distribution aside.
+// suppression sets aside packages of the distribution that were found by their
+// files, and packages that do not run in a container.
 func suppression(p *inventory.ImagePackage) *Suppression {
-	if p.Owner == "" || p.Distribution() {
-		return nil
+	if p.Owner != "" && !p.Distribution() {
+		return &Suppression{By: DistroOwned, Reason: "its files belong to the distribution's package " + p.Owner + ", which the distribution patches"}
 	}
-	return &Suppression{By: DistroOwned, Reason: "its files belong to the distribution's package " + p.Owner + ", which the distribution patches"}
+	if reason := notRun(&p.Package); reason != "" {
+		return &Suppression{By: NotRun, Reason: reason}
+	}
+	return nil
 }

@@ -47,13 +47,13 @@ const (
 	UnderInvestigation Status = "under_investigation"
 )
 
-// DistroOwned is Suppression.By of language packages whose files belong to a
-// package of the distribution.
+// DistroOwned is Suppression.By of language packages and programs whose files
+// belong to a package of the distribution.
 const DistroOwned = "distro-owned"
 
 // A Suppression tells why a finding doesn't count.
 type Suppression struct {
-	// By is "distro-owned"; policies add "waiver" and "vex".
+	// By is "distro-owned" or "not-run"; policies add "waiver" and "vex".
 	By string
 	// Reason is a sentence for the reader.
 	Reason string
@@ -101,6 +101,9 @@ type Result struct {
 	// Findings are sorted: worst first, then by id and package.
 	Findings []Finding
 	Distro   DistroStatus
+	// Ended is what is past its end of life, the distribution first, then in the
+	// order of packages.
+	Ended []Ended
 	// Coverage has one entry for each ecosystem that packages are of, sorted.
 	Coverage []Coverage
 	// Starter tells that nothing but the small set of advisories that comes with
@@ -167,6 +170,7 @@ func find(ctx context.Context, img *inventory.Image, db Advisories, o Options) (
 		r.Starter = r.Starter || c.Starter
 	}
 	r.Distro = distroStatus(img, r.Coverage, o.Now())
+	r.Ended = ended(img, o.Now())
 	if o.Upgrades {
 		r.Upgrades = m.upgrades(r.Findings)
 	}

@@ -3,6 +3,7 @@ package report
 import (
 	"time"
 
+	"strata/internal/advisory"
 	"strata/internal/image"
 	"strata/internal/inventory"
 	"strata/internal/match"
@@ -50,6 +51,9 @@ func New(s Scanned) *Report {
 		f := &s.Match.Findings[i]
 		r.Findings = append(r.Findings, newFinding(f, &s.Inventory.Packages[f.Package]))
 	}
+	for i := range s.Match.Ended {
+		r.Findings = append(r.Findings, newEnded(&s.Match.Ended[i], s.Inventory))
+	}
 	for _, problems := range [][]inventory.Problem{s.Inventory.Problems, s.Match.Problems, s.Problems} {
 		for _, p := range problems {
 			r.Problems = append(r.Problems, Problem(p))
@@ -85,7 +89,7 @@ func newPackage(p *inventory.ImagePackage) Package {
 
 func newFinding(f *match.Finding, p *inventory.ImagePackage) Finding {
 	out := Finding{
-		ID: f.ID, Aliases: f.Aliases, PackageID: f.PackageID, PackageName: p.Name, PackageVersion: p.Version, PackageType: p.Type,
+		Kind: KindVulnerability, ID: f.ID, Aliases: f.Aliases, PackageID: f.PackageID, PackageName: p.Name, PackageVersion: p.Version, PackageType: p.Type,
 		Severity: f.Severity, KEV: f.KEV, EPSS: f.EPSS, FixedVersion: f.FixedVersion, FixedVersions: f.FixedVersions, Status: Status(f.Status),
 		Layer: f.Layer, State: f.State, Summary: f.Summary, Published: optionalTime(f.Published), References: f.References,
 	}
@@ -98,6 +102,20 @@ func newFinding(f *match.Finding, p *inventory.ImagePackage) Finding {
 	return out
 }
 
+// newEnded makes a finding of an end of life. That of the distribution belongs to
+// the lowest layer, which brings it.
+func newEnded(e *match.Ended, inv *inventory.Image) Finding {
+	out := Finding{Kind: KindEndOfLife, ID: e.ID, Severity: advisory.Unknown, Status: Affected, State: inventory.Present, Summary: e.Summary}
+	if e.Package < 0 {
+		out.PackageName, out.PackageVersion, out.PackageType = inv.Distro.ID, inv.Distro.VersionID, "distro"
+		return out
+	}
+	p := &inv.Packages[e.Package]
+	out.PackageID, out.PackageName, out.PackageVersion, out.PackageType = p.ID, p.Name, p.Version, p.Type
+	out.Layer = p.Layer
+	return out
+}
+
 // newCoverage names the type of the packages beside their ecosystem.
 func newCoverage(s Scanned) []Coverage {
 	var out []Coverage
@@ -105,8 +123,10 @@ func newCoverage(s Scanned) []Coverage {
 		row := Coverage{Ecosystem: c.Ecosystem, Packages: c.Packages, Records: c.Advisories, Status: Covered}
 		for i := range s.Inventory.Packages {
 			if p := &s.Inventory.Packages[i]; match.EcosystemOf(&p.Package) == c.Ecosystem {
-				row.Type = p.Type
-				break
+				// A server in Go is found as a program, too.
+				if row.Type = p.Type; p.Type != "generic" {
+					break
+				}
 			}
 		}
 		switch {

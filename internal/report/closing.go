@@ -45,7 +45,8 @@ func (t *table) warning(message string) {
 }
 
 func (t *table) distroWarnings() []string {
-	said := slices.ContainsFunc(t.report.Advisories.Coverage, func(c Coverage) bool { return c.Status == EndOfLife })
+	said := slices.ContainsFunc(t.report.Advisories.Coverage, func(c Coverage) bool { return c.Status == EndOfLife }) ||
+		slices.ContainsFunc(t.ended, func(f *Finding) bool { return f.PackageID == "" })
 	if t.report.Image.Distro.Status != DistroEndOfLife || said {
 		return nil
 	}
@@ -178,7 +179,7 @@ func (t *table) totals() {
 }
 
 func (t *table) nothingFound() {
-	packages, unchecked := len(t.report.Packages), t.unchecked()
+	packages, unchecked := t.listed, t.unchecked()
 	checked := max(packages-unchecked, 0)
 	switch {
 	case t.report.Filtered != nil && t.report.Filtered.Hidden > 0:

@@ -52,7 +52,11 @@ func (r *Report) Filter(o FilterOptions) *Report {
 	return &filtered
 }
 
+// keeps is true of an end of life: it has no severity to be chosen by.
 func (o FilterOptions) keeps(f *Finding) bool {
+	if f.Kind == KindEndOfLife {
+		return true
+	}
 	if o.OnlyFixed && f.FixedVersion == "" {
 		return false
 	}

@@ -65,6 +65,27 @@ func (t *table) layerHead(l *layerView) {
 	t.line()
 }
 
+// endsOfLife lists what nobody writes security updates for.
+func (t *table) endsOfLife() {
+	if len(t.ended) == 0 {
+		return
+	}
+	t.line()
+	t.put(bold, "End of life")
+	t.line()
+	for _, f := range t.ended {
+		t.space(2)
+		text := Safe(f.Summary)
+		if text == "" {
+			text = strings.TrimSpace(Safe(f.PackageName) + " " + Safe(f.PackageVersion))
+		}
+		if p := t.packages[f.PackageID]; p != nil && len(p.Locations) > 0 {
+			text += " (" + cutStart(Safe(p.Locations[0].Path), t.Width/2) + ")"
+		}
+		t.paragraph(yellow, cutEnd(text, maxMessage), 4, t.Width)
+	}
+}
+
 // removedFindings lists those of packages that still ship, but do not run.
 func (t *table) removedFindings() {
 	if t.ShowRemoved {
@@ -166,7 +187,9 @@ func (t *table) suppressedCounts() []string {
 func suppressedPhrase(by SuppressedBy) string {
 	switch by {
 	case ByDistroOwned:
-		return "in language packages that the distribution owns, and patches itself"
+		return "in files that the distribution owns, and patches itself"
+	case ByNotRun:
+		return "in packages that do not run in a container, such as the headers of a kernel"
 	case ByVEX:
 		return "set aside by VEX"
 	case ByWaiver:

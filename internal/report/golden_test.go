@@ -57,6 +57,7 @@ func TestTableGolden(t *testing.T) {
 		{"incomplete.txt", incompleteReport(), TableOptions{}},
 		{"hostile.txt", hostileReport(), with(all, 100)},
 		{"many-layers.txt", manyLayersReport(), TableOptions{Width: 80}},
+		{"end-of-life.txt", endOfLifeReport(), TableOptions{Width: 80}},
 		{"sbom.txt", sbomReport(), TableOptions{Width: 80}},
 	}
 	for _, tt := range tests {
@@ -68,6 +69,23 @@ func TestTableGolden(t *testing.T) {
 			golden(t, tt.name, buf.Bytes())
 		})
 	}
+}
+
+// endOfLifeReport has nothing but a distribution and a runtime at their end.
+func endOfLifeReport() *Report {
+	r := cleanReport()
+	python := builder{r}.pkg("generic", "python", "2.7.18", 0, "opt/python/bin/python2.7")
+	// What the distribution owns is no package more.
+	builder{r}.pkg("generic", "openssl", "1.1.1d", 0, "usr/bin/openssl").Owner = "openssl"
+	builder{r}.finding(python, "EOL-python-2.7", advisory.Unknown, "", func(f *Finding) {
+		f.Kind, f.Summary = KindEndOfLife, "Python 2.7 has had no security updates since 2020-01-01; move to Python 3.14 (supported until 2030-10-31) or newer"
+	})
+	r.Findings = append(r.Findings, Finding{
+		Kind: KindEndOfLife, ID: "EOL-debian-9", PackageName: "debian", PackageVersion: "9", PackageType: "distro", Severity: advisory.Unknown,
+		Summary: "Debian GNU/Linux 9 (stretch) has had no security updates since 2022-06-30: vulnerabilities found later are in no advisory; move to \x1b[31m debian 13",
+	})
+	r.Image.Distro.Status = DistroEndOfLife
+	return r
 }
 
 func TestJSONGolden(t *testing.T) {

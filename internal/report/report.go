@@ -174,6 +174,11 @@ type Package struct {
 	Suppressed *Suppression `json:"suppressed,omitempty"`
 }
 
+// ownersAffair tells that the package is a program, known by its content, that
+// a package of the distribution owns: that one is in the report too, and speaks
+// for it.
+func (p *Package) ownersAffair() bool { return p.Type == "generic" && p.Owner != "" }
+
 // A License is the licence of a package.
 type License struct {
 	// Expression is an SPDX licence expression (SPDX 2.3, annex D), normalised;

@@ -49,6 +49,7 @@ func Table(w io.Writer, r *Report, o TableOptions) error {
 	t.head()
 	t.stack()
 	t.findingsByLayer()
+	t.endsOfLife()
 	t.removedFindings()
 	t.suppressedFindings()
 	t.notCounted()
@@ -87,7 +88,7 @@ func (t *table) head() {
 		facts = append(facts, plural(len(r.Layers), "layer"))
 	}
 	facts = append(facts, plural(t.present, "package"))
-	if gone := len(r.Packages) - t.present; gone > 0 {
+	if gone := t.listed - t.present; gone > 0 {
 		facts = append(facts, fmt.Sprintf("%d more in lower layers", gone))
 	}
 	if d := shortDigest(r.Image.Digest); d != "" {

@@ -22,6 +22,10 @@ type view struct {
 	counts         Counts
 	present        int
 	fixable, known int
+	// listed is the number of packages in all layers.
+	listed int
+	// ended are the ends of life, which are in no count.
+	ended []*Finding
 	// removed are findings of packages that are not in the final file system,
 	// suppressed those set aside.
 	removed, suppressed []*Finding
@@ -66,6 +70,10 @@ func (v *view) countPackages() {
 	for i := range v.report.Packages {
 		p := &v.report.Packages[i]
 		v.packages[p.ID] = p
+		if p.ownersAffair() {
+			continue // one installed package is one package
+		}
+		v.listed++
 		if l := v.place[p.Layer]; l != nil {
 			l.introduced++
 		}
@@ -83,6 +91,8 @@ func (v *view) sortFindings() {
 		switch {
 		case f.Suppressed != nil:
 			v.suppressed = append(v.suppressed, f)
+		case f.Kind == KindEndOfLife:
+			v.ended = append(v.ended, f)
 		case !f.inFinalImage():
 			v.removed = append(v.removed, f)
 		default:
@@ -162,8 +172,7 @@ func (v *view) findingPackage(f *Finding) Package {
 func (v *view) unchecked() int {
 	unchecked := 0
 	for i := range v.report.Packages {
-		// A program that a distribution's package owns is checked as that package.
-		if p := &v.report.Packages[i]; p.Type != "generic" || p.Owner == "" {
+		if !v.report.Packages[i].ownersAffair() {
 			unchecked++
 		}
 	}

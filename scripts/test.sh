@@ -7,8 +7,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# program and the Debian package that has it, one a line. A later need (a browser,
-# PostgreSQL) is one more line.
+# program and the Debian package that has it, one a line. A later need (PostgreSQL)
+# is one more line.
 needs='
 docker-registry docker-registry
 htpasswd        apache2-utils
@@ -16,6 +16,8 @@ skopeo          skopeo
 podman          podman
 containerd      containerd
 python3         python3
+chromium        chromium
+xmllint         libxml2-utils
 xmllint         libxml2-utils
 junitparser     junitparser
 cmark-gfm       cmark-gfm

@@ -69,6 +69,7 @@ func Formats() []Format {
 		},
 		{Name: "junit", Description: "JUnit XML, for the test reports of Jenkins, GitLab, Azure", writeAll: JUnit},
 		{Name: "gitlab", Description: "GitLab's container scanning report", writeAll: GitLab},
+		{Name: "html", Description: "one page with the picture of the layers, for people", writeAll: HTML},
 		{
 			Name: FormatCycloneDX, Description: "bill of materials with layers and vulnerabilities, CycloneDX 1.6 as JSON", Aliases: []string{"cyclonedx-json"},
 			write: func(w io.Writer, r *Report, o Options) error { return CycloneDX(w, r, o.SBOM) },

@@ -43,10 +43,6 @@ type SBOMOptions struct {
 	Now time.Time
 }
 
-// maxRepeated is how much of an instruction is repeated with each package; the
-// layer itself has all of it.
-const maxRepeated = 120
-
 // A bill is what both formats write of a report, in order, with every text fit
 // to be written.
 type bill struct {
@@ -121,7 +117,7 @@ func (b *bill) ofPackage(p *Package) properties {
 		l := &b.Layers[i]
 		out.add(sbom.LayerIndex, strconv.Itoa(l.Index))
 		out.add(sbom.LayerDiffID, l.DiffID)
-		out.add(sbom.LayerInstruction, cutEnd(Safe(Instruction(l.CreatedBy)), maxRepeated))
+		out.add(sbom.LayerInstruction, cutEnd(Safe(Instruction(l.CreatedBy)), maxInstruction))
 	}
 	if inFinalImage(p.State) {
 		out.add(sbom.State, string(inventory.Present))

@@ -217,12 +217,12 @@ func (t *table) baseRule(l stackLayout) {
 
 // quietRun is how many layers from i downwards there is nothing to tell of, where
 // there are so many layers that it matters; they are all of the base, or none is.
-func (t *table) quietRun(i int) int {
-	if len(t.layers) <= manyLayers {
+func (v *view) quietRun(i int) int {
+	if len(v.layers) <= manyLayers {
 		return 0
 	}
 	run := 0
-	for i-run >= 0 && t.layers[i-run].quiet() && t.layers[i-run].Base == t.layers[i].Base {
+	for i-run >= 0 && v.layers[i-run].quiet() && v.layers[i-run].Base == v.layers[i].Base {
 		run++
 	}
 	return run

@@ -1,0 +1,410 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"strata/internal/policy"
+)
+
+// plenty is a width, in columns of a terminal, at which nothing that matters is cut.
+const plenty = 300
+
+// newHTMLImage is what the page shows of the n-th report.
+func newHTMLImage(r *Report, n int) htmlImage {
+	kept, endOfLife := withoutEndOfLife(r)
+	h := &htmlWriter{listing: newListing(kept), id: fmt.Sprintf("i%d", n)}
+	h.table = &table{TableOptions: TableOptions{Width: plenty}, view: h.view}
+	out := htmlImage{
+		ID: h.id, Reference: cmp.Or(Safe(r.Image.Reference), "(no name)"), Digest: Safe(r.Image.Digest),
+		Facts: h.facts(), Base: h.baseLine(), Labels: h.labels(), Verdict: h.verdict(),
+		Counts: severityCounts(h.counts), Total: h.counts.Total(), Fixable: h.fixable, Known: h.known,
+		Warnings: h.warnings(), EndOfLife: endOfLife, Layers: h.slabs(), Groups: h.groups(),
+		Removed: h.apart("removed", h.removed, h.whereabouts), RemovedCount: len(h.removed), RemovedTally: plural(len(h.removed), "finding"),
+		Aside: h.apart("aside", h.suppressed, h.aside), AsideCount: len(h.suppressed), AsideTally: plural(len(h.suppressed), "finding"),
+		Packages: h.packageRows(), Licenses: h.licenseRows(), Coverage: h.coverageRows(), Problems: h.problems(),
+		Advisories: h.advisoryLine(),
+	}
+	out.PackageCount = plural(h.present, "package")
+	if gone := len(h.report.Packages) - h.present; gone > 0 {
+		out.PackageCount += fmt.Sprintf(", %d more in lower layers", gone)
+	}
+	if h.counts.Total() == 0 {
+		out.Nothing = h.nothing()
+	}
+	if f := h.report.Filtered; f != nil && f.Hidden > 0 {
+		out.Hidden = plural(f.Hidden, "more finding") + " hidden by the filter of the command line"
+	}
+	return out
+}
+
+// A htmlWriter makes the parts of a page from a report.
+type htmlWriter struct {
+	*listing
+	table *table
+	id    string
+}
+
+// withoutEndOfLife takes what is past its end of life out of the findings: it is a
+// warning, and no vulnerability.
+func withoutEndOfLife(r *Report) (kept *Report, warnings []string) {
+	rest := *r
+	rest.Findings = nil
+	for i := range r.Findings {
+		f := &r.Findings[i]
+		if f.Kind != KindEndOfLife {
+			rest.Findings = append(rest.Findings, *f)
+			continue
+		}
+		if !f.Active() {
+			continue
+		}
+		text := strings.TrimSpace(Safe(f.PackageName) + " " + Safe(f.PackageVersion))
+		if f.Summary != "" {
+			text += ": " + Safe(f.Summary)
+		}
+		warnings = append(warnings, text)
+	}
+	return &rest, warnings
+}
+
+func (h *htmlWriter) facts() []string {
+	img := &h.report.Image
+	facts := []string{h.table.distro()}
+	for _, s := range []string{img.Platform, day(img.Created)} {
+		if s = Safe(s); s != "" {
+			facts = append(facts, s)
+		}
+	}
+	var size int64
+	for i := range h.layers {
+		size += max(h.layers[i].Size, 0)
+	}
+	if n := len(h.layers); n > 0 {
+		facts = append(facts, plural(n, "layer"))
+	}
+	if size > 0 {
+		facts = append(facts, Size(size))
+	}
+	return append(facts, plural(h.present, "package"))
+}
+
+func (h *htmlWriter) baseLine() string { return h.table.baseLine() }
+
+func (h *htmlWriter) labels() []htmlPair {
+	var out []htmlPair
+	for _, name := range slices.Sorted(maps.Keys(h.report.Image.Labels)) {
+		out = append(out, htmlPair{Safe(name), cutEnd(Safe(h.report.Image.Labels[name]), maxMessage)})
+	}
+	return out
+}
+
+func (h *htmlWriter) verdict() htmlVerdict {
+	v := &h.report.Verdict
+	why := make([]string, 0, len(v.Violations))
+	for i := range v.Violations {
+		why = append(why, whole(ruleName(&v.Violations[i]))+": "+cutEnd(Safe(v.Violations[i].Message), maxMessage))
+	}
+	const missing = "a part of the image or the advisories could not be had: findings may be missing"
+	switch {
+	case v.Decision != policy.Pass && v.Decision != policy.Warn && v.Decision != policy.Fail && v.Decision != "":
+		return htmlVerdict{"Fail", "fail", append(why, fmt.Sprintf("unknown decision %q", Safe(string(v.Decision))))}
+	case v.Decision == policy.Fail:
+		return htmlVerdict{"Fail", "fail", append(why, h.table.advice()...)}
+	case h.report.Incomplete():
+		return htmlVerdict{"Incomplete", "incomplete", append(why, missing)}
+	case v.Decision == policy.Warn:
+		return htmlVerdict{"Warn", "warn", why}
+	case len(v.Rules) == 0:
+		return htmlVerdict{"No verdict", "none", []string{"no policy was asked for one"}}
+	case h.unchecked() > 0:
+		return htmlVerdict{"Pass", "warn", []string{ruleNames(v) + ": no objection to what was checked; " + plural(h.unchecked(), "package") + " not checked"}}
+	}
+	return htmlVerdict{"Pass", "pass", []string{ruleNames(v) + ": no objection"}}
+}
+
+func (h *htmlWriter) warnings() []string {
+	if slices.ContainsFunc(h.report.Problems, aboutAdvisories) {
+		return h.table.ageWarnings()
+	}
+	return slices.Concat(h.table.distroWarnings(), h.table.coverageWarnings(), h.table.ageWarnings())
+}
+
+// barWidth is that of the bar which severities share.
+const barWidth = 1000
+
+// severityCounts are the counts with the part of a bar that each has.
+func severityCounts(c Counts) []htmlCount {
+	out := make([]htmlCount, len(c))
+	offset := 0
+	for i, s := range policy.Severities() {
+		out[i] = htmlCount{Severity: string(s), Count: c[i], Letter: strings.ToUpper(string(s)[:1]), Empty: c[i] == 0, Offset: offset}
+		if total := c.Total(); total > 0 {
+			out[i].Share = c[i] * barWidth / total
+		}
+		offset += out[i].Share
+	}
+	return out
+}
+
+// worst is the gravest severity that has findings; empty for none.
+func worst(c Counts) string {
+	for i, s := range policy.Severities() {
+		if c[i] > 0 {
+			return string(s)
+		}
+	}
+	return ""
+}
+
+// Heights of a slab in pixels.
+const (
+	thinnest = 30
+	thickest = 96
+)
+
+// slabs are the layers as they lie on each other, the topmost first.
+func (h *htmlWriter) slabs() []htmlLayer {
+	largest := int64(1)
+	for i := range h.layers {
+		largest = max(largest, h.layers[i].Size)
+	}
+	var out []htmlLayer
+	for i := len(h.layers) - 1; i >= 0; i-- {
+		if h.layers[i].Base && (i == len(h.layers)-1 || !h.layers[i+1].Base) {
+			out = append(out, htmlLayer{Rule: cmp.Or(h.baseLine(), "base image")})
+		}
+		if run := h.quietRun(i); run > 1 {
+			out = append(out, h.quietSlab(i, run))
+			i -= run - 1
+			continue
+		}
+		out = append(out, h.slab(&h.layers[i], largest))
+	}
+	return out
+}
+
+func (h *htmlWriter) quietSlab(top, run int) htmlLayer {
+	var size int64
+	for _, l := range h.layers[top-run+1 : top+1] {
+		size += max(l.Size, 0)
+	}
+	return htmlLayer{Quiet: run, Index: h.layers[top].Index, Size: Size(size), Height: thinnest, Base: h.layers[top].Base}
+}
+
+func (h *htmlWriter) slab(l *layerView, largest int64) htmlLayer {
+	instruction := Safe(Instruction(l.CreatedBy))
+	out := htmlLayer{
+		Index: l.Index, ID: h.layerID(l.Index), Instruction: cutEnd(cmp.Or(instruction, "(not recorded)"), 400), Size: Size(l.Size),
+		// A square root, so that small layers beside a large one can be told apart.
+		Height: thinnest + int(math.Sqrt(float64(max(l.Size, 0))/float64(largest))*(thickest-thinnest)),
+		Worst:  worst(l.counts), WorstCount: l.counts.Of(Severity(worst(l.counts))), Base: l.Base, Empty: l.Empty, Unread: l.unread, Introduced: introduced(l.introduced), Taken: taken(l.taken),
+		Counts: severityCounts(l.counts), Findings: len(l.findings), DiffID: Safe(l.DiffID),
+	}
+	out.Title = fmt.Sprintf("layer %d, %s", l.Index, out.Size)
+	if w := out.Worst; w != "" {
+		out.Title += fmt.Sprintf(", %s, worst %s", plural(l.counts.Total(), "finding"), w)
+	}
+	return out
+}
+
+func (h *htmlWriter) layerID(index int) string { return fmt.Sprintf("%s-layer-%d", h.id, index) }
+
+// groups are the active findings by layer, the topmost first.
+func (h *htmlWriter) groups() []htmlGroup {
+	var out []htmlGroup
+	for i := len(h.layers) - 1; i >= 0; i-- {
+		l := &h.layers[i]
+		if len(l.findings) == 0 {
+			continue
+		}
+		g := htmlGroup{
+			ID: h.layerID(l.Index), Title: fmt.Sprintf("Layer %d", l.Index), Note: cutEnd(Safe(Instruction(l.CreatedBy)), maxMessage),
+			Tally: plural(len(l.findings), "finding"), Base: l.Base, Findings: h.findingRows(l.findings),
+		}
+		if l.fixable > 0 {
+			g.Tally += fmt.Sprintf(", %d fixable", l.fixable)
+		}
+		out = append(out, g)
+	}
+	if len(h.loose) > 0 {
+		out = append(out, htmlGroup{ID: h.id + "-packages-found", Title: "Packages", Tally: plural(len(h.loose), "finding"), Findings: h.findingRows(h.loose)})
+	}
+	return out
+}
+
+// apart groups findings that don't count by the reason for that.
+func (h *htmlWriter) apart(id string, findings []*Finding, reason func(*Finding) string) []htmlGroup {
+	var order []string
+	groups := map[string][]*Finding{}
+	for _, f := range findings {
+		why := cutEnd(Safe(reason(f)), maxMessage)
+		if groups[why] == nil {
+			order = append(order, why)
+		}
+		groups[why] = append(groups[why], f)
+	}
+	var out []htmlGroup
+	for i, why := range order {
+		out = append(out, htmlGroup{
+			ID: fmt.Sprintf("%s-%s-%d", h.id, id, i), Title: why, Tally: plural(len(groups[why]), "finding"), Findings: h.findingRows(groups[why]),
+		})
+	}
+	return out
+}
+
+func (h *htmlWriter) findingRows(findings []*Finding) []htmlFinding {
+	rows := make([]htmlFinding, len(findings))
+	for i, f := range findings {
+		p := h.findingPackage(f)
+		row := htmlFinding{
+			Severity: severityWord(f.Severity, plenty), ID: whole(f.ID), URL: vulnerabilitySource(f.ID).URL, Package: whole(p.Name), Version: whole(p.Version),
+			Fix: whole(f.FixedVersion), Path: packagePath(&p), Summary: cutEnd(Safe(f.Summary), maxMessage), KEV: f.KEV, Fails: h.fails(f),
+			Published: day(f.Published), Rank: weight(f),
+		}
+		if f.Status != Affected && f.Status != "" {
+			row.Note = strings.ReplaceAll(Safe(string(f.Status)), "_", " ")
+		}
+		if f.EPSS > 0 {
+			row.EPSS = fmt.Sprintf("%.1f %%", f.EPSS*100)
+		}
+		if f.CVSS != nil && f.CVSS.Score > 0 {
+			row.Score = fmt.Sprintf("%.1f", f.CVSS.Score)
+		}
+		rows[i] = row
+	}
+	return rows
+}
+
+// nothing says what it means that there are no findings, as the table does.
+func (h *htmlWriter) nothing() string {
+	t := &table{TableOptions: TableOptions{Width: plenty}, view: h.view}
+	t.nothingFound()
+	return strings.TrimSpace(t.buf.String())
+}
+
+func (h *htmlWriter) packageRows() []htmlPackage {
+	counts := map[string]*Counts{}
+	for i := range h.report.Findings {
+		if f := &h.report.Findings[i]; f.Kind != KindEndOfLife && f.Suppressed == nil {
+			if counts[f.PackageID] == nil {
+				counts[f.PackageID] = &Counts{}
+			}
+			counts[f.PackageID].Add(f.Severity, 1)
+		}
+	}
+	rows := make([]htmlPackage, 0, len(h.report.Packages))
+	for i := range h.report.Packages {
+		p := &h.report.Packages[i]
+		row := htmlPackage{Name: whole(p.Name), Version: whole(p.Version), Type: Safe(p.Type), Path: packagePath(p), Owner: whole(p.Owner)}
+		if h.place[p.Layer] != nil {
+			row.Layer = fmt.Sprint(p.Layer)
+		}
+		if !inFinalImage(p.State) {
+			row.State = Safe(string(p.State))
+			if p.StateLayer >= 0 {
+				row.State += fmt.Sprintf(" by layer %d", p.StateLayer)
+			}
+		}
+		row.License, row.Class = licenseWords(p)
+		if c := counts[p.ID]; c != nil {
+			row.Findings, row.Worst = c.Total(), worst(*c)
+		}
+		rows = append(rows, row)
+	}
+	slices.SortStableFunc(rows, func(a, b htmlPackage) int {
+		return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Version, b.Version))
+	})
+	return rows
+}
+
+// licenseWords are a package's licence and its class.
+func licenseWords(p *Package) (expression, class string) {
+	if p.License != nil {
+		return whole(p.License.Expression), Safe(string(p.License.Class))
+	}
+	return whole(strings.Join(p.Licenses, ", ")), ""
+}
+
+// maxExamples is how many packages are named with a licence.
+const maxExamples = 6
+
+// licenseRows count the packages of the final file system by licence.
+func (h *htmlWriter) licenseRows() []htmlLicense {
+	type key struct{ expression, class string }
+	names := map[key][]string{}
+	for i := range h.report.Packages {
+		p := &h.report.Packages[i]
+		if !inFinalImage(p.State) {
+			continue
+		}
+		expression, class := licenseWords(p)
+		k := key{cmp.Or(expression, "not known"), class}
+		names[k] = append(names[k], whole(p.Name))
+	}
+	var out []htmlLicense
+	for k, packages := range names {
+		slices.Sort(packages)
+		examples := slices.Compact(packages)
+		row := htmlLicense{Expression: k.expression, Class: k.class, Packages: len(packages), Examples: strings.Join(examples[:min(len(examples), maxExamples)], ", ")}
+		if len(examples) > maxExamples {
+			row.Examples += ", " + ellipsis
+		}
+		out = append(out, row)
+	}
+	slices.SortFunc(out, func(a, b htmlLicense) int {
+		return cmp.Or(b.Packages-a.Packages, cmp.Compare(a.Expression, b.Expression), cmp.Compare(a.Class, b.Class))
+	})
+	if len(out) == 1 && out[0].Expression == "not known" {
+		return nil // nobody looked
+	}
+	return out
+}
+
+func (h *htmlWriter) coverageRows() []htmlCoverage {
+	var out []htmlCoverage
+	for i := range h.report.Advisories.Coverage {
+		c := &h.report.Advisories.Coverage[i]
+		row := htmlCoverage{Ecosystem: coverageName(c), Packages: h.coveragePackages(c), Records: c.Records, Status: strings.ReplaceAll(Safe(string(c.Status)), "_", " "), Kind: "warn"}
+		switch c.Status {
+		case Covered:
+			row.Kind = "pass"
+		case NoData:
+			row.Status, row.Kind = "no advisories: not checked", "fail"
+		case Partial:
+			row.Status = "a part of the advisories"
+		case EndOfLife:
+			row.Status = "end of life: no new advisories"
+		}
+		out = append(out, row)
+	}
+	return out
+}
+
+func (h *htmlWriter) advisoryLine() string {
+	a := &h.report.Advisories
+	if a.Source == "" {
+		return ""
+	}
+	line := Safe(a.Source)
+	if a.Updated != nil && !a.Starter {
+		line += ", updated " + age(a.AgeHours)
+	}
+	return line
+}
+
+func (h *htmlWriter) problems() []string {
+	problems := slices.Clone(h.report.Problems)
+	slices.SortStableFunc(problems, func(a, b Problem) int {
+		return cmp.Or(count(b.Incomplete)-count(a.Incomplete), count(b.Layer < 0)-count(a.Layer < 0))
+	})
+	out := make([]string, len(problems))
+	for i := range problems {
+		out[i] = h.table.problem(&problems[i])
+	}
+	return out
+}

@@ -33,6 +33,7 @@ type scanOptions struct {
 	color          string
 	severity       string
 	onlyFixed      bool
+	activeOnly     bool
 	showRemoved    bool
 	showSuppressed bool
 }
@@ -75,6 +76,7 @@ func (o *scanOptions) reportFlags(f *pflag.FlagSet) {
 	o.outputOptions.flags(f, formatNames(report.Formats()))
 	f.StringVar(&o.severity, "severity", "", "show findings of this `SEVERITY` (critical, high, medium, low, unknown) and graver ones; several, separated by commas, are exactly these")
 	f.BoolVar(&o.onlyFixed, "only-fixed", false, "show only findings that a newer version fixes")
+	f.BoolVar(&o.activeOnly, "active-only", false, "show only findings that count: none set aside, none of packages that a later layer replaced or removed")
 	f.BoolVar(&o.showRemoved, "show-removed", false, "list findings of packages that a later layer replaced or removed")
 	f.BoolVar(&o.showSuppressed, "show-suppressed", false, "list findings that were set aside, with the reason")
 	o.formatOptions.flags(f)
@@ -120,9 +122,6 @@ func (o *scanOptions) check() ([]output, error) {
 	if err := o.imageOptions.check(); err != nil {
 		return nil, err
 	}
-	if err := o.formatOptions.check(); err != nil {
-		return nil, err
-	}
 	if o.maxAge < 0 {
 		return nil, fmt.Errorf("--db-max-age %s: want 0s, which always updates, or more", o.maxAge)
 	}
@@ -137,12 +136,16 @@ func (o *scanOptions) checkReport() ([]output, error) {
 	if !slices.Contains([]string{"auto", "always", "never"}, o.color) {
 		return nil, fmt.Errorf("--color %s: want auto, always or never", o.color)
 	}
-	return o.outputs("table", report.CheckFormat)
+	outputs, err := o.outputs("table", report.CheckFormat)
+	if err != nil {
+		return nil, err
+	}
+	return outputs, o.formatOptions.check(outputs)
 }
 
 // filter is what the report shows; all, when no flag narrows it.
 func (o *scanOptions) filter() (report.FilterOptions, error) {
-	filter := report.FilterOptions{OnlyFixed: o.onlyFixed}
+	filter := report.FilterOptions{OnlyFixed: o.onlyFixed, ActiveOnly: o.activeOnly}
 	if o.severity == "" {
 		return filter, nil
 	}

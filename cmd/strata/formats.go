@@ -1,7 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,19 +16,39 @@ import (
 // formatOptions are the flags of single formats.
 type formatOptions struct {
 	gitlabSchema string
+	// templateFile is that of the Go template, and template its text.
+	templateFile, template string
 	// started is when the command began, which some formats tell.
 	started time.Time
 }
 
 func (o *formatOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.gitlabSchema, "gitlab-schema", report.DefaultGitLabSchema, "follow this `VERSION` of GitLab's schema in -f gitlab: "+strings.Join(report.GitLabSchemas(), ", "))
+	f.StringVar(&o.templateFile, "template", "", "`FILE` of the Go template that -f template fills in (docs/formats.md)")
 }
 
-// check finds mistakes in them before any work is done.
-func (o *formatOptions) check() error {
+// check finds mistakes in them before any work is done, and reads the template.
+func (o *formatOptions) check(outputs []output) error {
 	if err := report.CheckGitLabSchema(o.gitlabSchema); err != nil {
 		return fmt.Errorf("--gitlab-schema: %w", err)
 	}
+	wanted := slices.ContainsFunc(outputs, func(out output) bool { return out.format == "template" })
+	switch {
+	case wanted && o.templateFile == "":
+		return errors.New("--format template: give its file too, as in -f template --template FILE")
+	case !wanted && o.templateFile != "":
+		return fmt.Errorf("--template %s: nothing is made of it without -f template", o.templateFile)
+	case !wanted:
+		return nil
+	}
+	text, err := os.ReadFile(o.templateFile)
+	if err != nil {
+		return fmt.Errorf("--template: %w", err)
+	}
+	if err := report.CheckTemplate(string(text)); err != nil {
+		return fmt.Errorf("--template %s: %w", o.templateFile, err)
+	}
+	o.template = string(text)
 	return nil
 }
 
@@ -33,6 +56,6 @@ func (o *formatOptions) check() error {
 func (o *scanOptions) options(a *app, table report.TableOptions) report.Options {
 	return report.Options{
 		Table: table, Started: o.started, Ended: a.now(), AllowIncomplete: o.incomplete,
-		GitLabSchema: o.gitlabSchema, SBOM: report.SBOMOptions{IncludeRemoved: o.showRemoved, Now: a.now()},
+		GitLabSchema: o.gitlabSchema, Template: o.template, SBOM: report.SBOMOptions{IncludeRemoved: o.showRemoved, Now: a.now()},
 	}
 }

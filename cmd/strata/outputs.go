@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"strata/internal/report"
 )
 
 // An output is one format and where it goes; an empty path is standard output.
@@ -81,12 +83,17 @@ func writable(path string) error {
 	return nil
 }
 
-// create calls write with where the output goes.
+// create calls write with where the output goes. A file is written anew, unless
+// the format is one that is added to what is there.
 func (a *app) create(out output, write func(io.Writer) error) (err error) {
 	if out.path == "" {
 		return write(a.stdout)
 	}
-	f, err := os.Create(out.path)
+	mode := os.O_TRUNC
+	if report.Appends(out.format) {
+		mode = os.O_APPEND
+	}
+	f, err := os.OpenFile(out.path, os.O_WRONLY|os.O_CREATE|mode, 0o666)
 	if err != nil {
 		return fmt.Errorf("report file: %w", err)
 	}

@@ -26,7 +26,7 @@ func cutBytes(s string, n int) string {
 // #number, which the two look for in the text that is left without its markup: an
 // empty comment parts them.
 func mdText(s string) string {
-	s = Safe(s)
+	s = strings.TrimSpace(Safe(s)) // four spaces would be code
 	var b strings.Builder
 	for i := range len(s) {
 		c := s[i]
@@ -81,8 +81,19 @@ func mdCode(s string) string {
 
 // mdFix is the version that fixes a finding, for a cell.
 func mdFix(f *Finding) string {
+	if f.Kind == KindEndOfLife {
+		return "a newer release"
+	}
 	if f.FixedVersion == "" {
 		return "no fix"
 	}
-	return mdCode(f.FixedVersion)
+	return mdCode(whole(f.FixedVersion))
+}
+
+// mdLink is a vulnerability's id with a link where there is one.
+func mdLink(id string) string {
+	if link := vulnerabilityURL(id); link != "" {
+		return "[" + id + "](" + link + ")" // an id that has a link has nothing to escape
+	}
+	return mdCode(id)
 }

@@ -10,6 +10,9 @@ type FilterOptions struct {
 	Severities []Severity
 	// OnlyFixed keeps findings with a fixed version only.
 	OnlyFixed bool
+	// ActiveOnly keeps findings that count only (Finding.Active): none that were
+	// set aside, none of packages that a later layer took away.
+	ActiveOnly bool
 }
 
 // Filtered tells what was taken out of a report's findings, so that a short list
@@ -18,6 +21,8 @@ type Filtered struct {
 	// Severities that were kept; empty for all.
 	Severities []Severity `json:"severities"`
 	OnlyFixed  bool       `json:"only_fixed"`
+	// ActiveOnly tells that findings that do not count were taken out.
+	ActiveOnly bool `json:"active_only,omitempty"`
 	// Hidden is how many active findings were taken out.
 	Hidden int `json:"hidden"`
 }
@@ -32,11 +37,11 @@ type Filtered struct {
 // table leaves out suppressed findings and those of removed packages unless
 // asked for (TableOptions) is its own affair; JSON always has them, marked.
 func (r *Report) Filter(o FilterOptions) *Report {
-	if len(o.Severities) == 0 && !o.OnlyFixed {
+	if len(o.Severities) == 0 && !o.OnlyFixed && !o.ActiveOnly {
 		return r
 	}
 	filtered := *r
-	filtered.Filtered = &Filtered{Severities: o.Severities, OnlyFixed: o.OnlyFixed}
+	filtered.Filtered = &Filtered{Severities: o.Severities, OnlyFixed: o.OnlyFixed, ActiveOnly: o.ActiveOnly}
 	if r.Filtered != nil {
 		filtered.Filtered.Hidden = r.Filtered.Hidden
 	}
@@ -52,8 +57,11 @@ func (r *Report) Filter(o FilterOptions) *Report {
 	return &filtered
 }
 
-// keeps is true of an end of life: it has no severity to be chosen by.
+// keeps is true of an end of life that counts: it has no severity to be chosen by.
 func (o FilterOptions) keeps(f *Finding) bool {
+	if o.ActiveOnly && !f.Active() {
+		return false
+	}
 	if f.Kind == KindEndOfLife {
 		return true
 	}

@@ -16,6 +16,8 @@ type Format struct {
 	Description string
 	// Aliases are names of the format in other programs, which -f takes too.
 	Aliases []string
+	// Appends tells that a file it is written to keeps what was in it.
+	Appends bool
 
 	// write writes one report. writeAll, where there is one, writes all those of
 	// a scan of several images as one document; where there is none they stand one
@@ -40,7 +42,7 @@ type Options struct {
 	// GitLabSchema is the version of GitLab's schema to follow, one of
 	// GitLabSchemas; DefaultGitLabSchema when empty.
 	GitLabSchema string
-	// Template is the text of the Go template (ParseTemplate).
+	// Template is the text of the Go template (CheckTemplate).
 	Template string
 	SBOM     SBOMOptions
 }
@@ -71,6 +73,28 @@ func Formats() []Format {
 		{Name: "gitlab", Description: "GitLab's container scanning report", writeAll: GitLab},
 		{Name: "html", Description: "one page with the picture of the layers, for people", writeAll: HTML},
 		{
+			Name: "gitlab-codequality", Description: "GitLab's code quality report",
+			writeAll: func(w io.Writer, all []*Report, _ Options) error { return CodeQuality(w, all) },
+		},
+		{
+			Name: "github", Description: "annotations of a GitHub Actions run, for its log",
+			writeAll: func(w io.Writer, all []*Report, _ Options) error { return GitHubAnnotations(w, all) },
+		},
+		{
+			Name: "github-summary", Description: "Markdown for $GITHUB_STEP_SUMMARY, to which it is appended", Appends: true,
+			writeAll: func(w io.Writer, all []*Report, _ Options) error { return GitHubSummary(w, all) },
+		},
+		{
+			Name: "markdown", Description: "Markdown for a comment on a pull or merge request",
+			writeAll: func(w io.Writer, all []*Report, _ Options) error { return Markdown(w, all) },
+		},
+		{
+			Name: "csv", Description: "findings as comma separated values, for spreadsheets",
+			writeAll: func(w io.Writer, all []*Report, _ Options) error { return CSV(w, all) },
+		},
+		{Name: "trivy", Description: "Trivy's JSON, schema version 2, for what reads that", writeAll: Trivy},
+		{Name: "template", Description: "what the Go template of --template FILE makes of it", writeAll: Template},
+		{
 			Name: FormatCycloneDX, Description: "bill of materials with layers and vulnerabilities, CycloneDX 1.6 as JSON", Aliases: []string{"cyclonedx-json"},
 			write: func(w io.Writer, r *Report, o Options) error { return CycloneDX(w, r, o.SBOM) },
 		},
@@ -100,6 +124,13 @@ func CheckFormat(name string) error {
 func CheckSBOMFormat(name string) error {
 	_, err := format(SBOMFormats(), name)
 	return err
+}
+
+// Appends tells whether a file to which the format is written keeps what was in
+// it; it is false for a format that there is not.
+func Appends(name string) bool {
+	f, err := format(Formats(), name)
+	return err == nil && f.Appends
 }
 
 // Write writes the report in the format of that name.

@@ -53,7 +53,7 @@ func fullSample() *Report {
 		f.CVSS = &CVSS{Version: "3.1", Vector: "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H", Score: 9.8}
 	})
 	r.Verdict = evaluate(r)
-	r.Verdict.Rules = append(r.Verdict.Rules, "no-strong-copyleft", "fresh-base", "known-exploited")
+	r.Verdict.Rules = append(r.Verdict.Rules, "licenses: no-strong-copyleft", "base: fresh-base", "kev: known-exploited")
 	r.Verdict.Violations = append(r.Verdict.Violations,
 		policy.Violation{Policy: "licenses", Rule: "no-strong-copyleft", Decision: policy.Fail, PackageIDs: []string{readline.ID}, Message: "1 package under a strong copyleft licence"},
 		policy.Violation{Policy: "base", Rule: "fresh-base", Decision: policy.Warn, Message: "the base image is older than 90 days"},
@@ -131,7 +131,10 @@ func decodeStrictly(t testing.TB, doc []byte, v any) {
 }
 
 func TestFormatsGolden(t *testing.T) {
-	for format, file := range map[string]string{"sarif": "sarif.json", "junit": "junit.xml", "gitlab": "gitlab.json"} {
+	for format, file := range map[string]string{
+		"sarif": "sarif.json", "junit": "junit.xml", "gitlab": "gitlab.json", "gitlab-codequality": "gitlab-codequality.json", "github": "github.txt",
+		"github-summary": "github-summary.md", "markdown": "markdown.md", "csv": "findings.csv", "trivy": "trivy.json", "template": "template.txt",
+	} {
 		t.Run(format, func(t *testing.T) {
 			golden(t, filepath.Join("formats", file), written(t, format, formatOptions(), fullSample()))
 		})

@@ -183,6 +183,9 @@ func (g *gitlabWriter) messages(aside int) {
 		}
 		g.say(level, strings.TrimPrefix(p.Path+": "+cmp.Or(p.Message, "could not be analysed"), ": "))
 	}
+	for _, text := range g.notChecked() {
+		g.say("warn", text)
+	}
 	if aside > 0 {
 		g.say("info", fmt.Sprintf("%s: %s left out, set aside or in packages that later layers took away", g.report.Image.Reference, plural(aside, "finding")))
 	}
@@ -201,7 +204,7 @@ func (g *gitlabWriter) say(level, text string) {
 func (g *gitlabWriter) vulnerability(f *Finding) gitlabVulnerability {
 	p := g.findingPackage(f)
 	v := gitlabVulnerability{
-		ID: g.id(f), Name: cutBytes(Safe(title(f)), gitlabMaxName), Severity: gitlabSeverity(f.Severity),
+		ID: g.id(f), Name: cutBytes(cmp.Or(Safe(title(f)), "unknown"), gitlabMaxName), Severity: gitlabSeverity(f.Severity),
 		Description: cutBytes(g.description(f), gitlabMaxDescription),
 		Solution:    cutBytes(remedy(f, mdCode), gitlabMaxSolution),
 		Identifiers: gitlabIdentifiers(f), CVSS: gitlabVectors(f.CVSS), Details: g.details(f, &p),

@@ -155,7 +155,7 @@ func (j *junitWriter) verdictSuite() junitSuite {
 		}
 	}
 	for i := range j.report.Verdict.Violations {
-		if rule := j.report.Verdict.Violations[i].Rule; !known[rule] {
+		if rule := ruleName(&j.report.Verdict.Violations[i]); !known[rule] {
 			known[rule] = true
 			s.Cases = append(s.Cases, j.ruleCase(rule))
 		}
@@ -184,7 +184,7 @@ func (j *junitWriter) ruleCase(rule string) junitCase {
 	for i := range j.report.Verdict.Violations {
 		v := &j.report.Verdict.Violations[i]
 		switch {
-		case v.Rule != rule:
+		case ruleName(v) != rule:
 		case !failing(v):
 			c.Out += "warning: " + Safe(v.Message) + "\n"
 		case c.Failure == nil:
@@ -301,7 +301,8 @@ func (j *junitWriter) details(f *Finding) string {
 	return b.String()
 }
 
-// unreadSuite has a case for each layer, or whatever else, that could not be had.
+// unreadSuite has a case for each layer, or whatever else, that could not be had,
+// and for packages that were not checked.
 func (j *junitWriter) unreadSuite() junitSuite {
 	s := j.suite("scan")
 	for i := range j.report.Problems {
@@ -320,6 +321,11 @@ func (j *junitWriter) unreadSuite() junitSuite {
 			c.Error = outcome
 		}
 		s.Cases = append(s.Cases, c)
+	}
+	for i, text := range j.notChecked() {
+		s.Cases = append(s.Cases, junitCase{
+			Name: fmt.Sprintf("all packages are checked, %d", i+1), Class: j.class("scan"), Skipped: &junitOutcome{Message: text},
+		})
 	}
 	return s
 }

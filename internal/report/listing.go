@@ -88,7 +88,8 @@ func (l *listing) fails(f *Finding) bool { return slices.ContainsFunc(l.violatio
 // knows does.
 func failing(v *policy.Violation) bool { return v.Decision != policy.Warn && v.Decision != policy.Pass }
 
-// ruleName is a rule with its policy, unless that is only the command line.
+// ruleName is a rule with its policy, unless that is only the command line: what
+// Verdict.Rules has of it.
 func ruleName(v *policy.Violation) string {
 	if v.Policy == "" || v.Policy == policy.CommandLine {
 		return v.Rule
@@ -182,6 +183,19 @@ func remedy(f *Finding, q quote) string {
 		return "There is no version that fixes it yet"
 	}
 	return fmt.Sprintf("Update %s from %s to %s", q(f.PackageName), q(f.PackageVersion), q(f.FixedVersion))
+}
+
+// notChecked says, for each ecosystem without advisories, that its packages were
+// not checked.
+func (l *listing) notChecked() []string {
+	var out []string
+	for i := range l.report.Advisories.Coverage {
+		c := &l.report.Advisories.Coverage[i]
+		if packages := l.coveragePackages(c); !c.checked() && packages > 0 {
+			out = append(out, fmt.Sprintf("no advisory data for %s: %s not checked", coverageName(c), plural(packages, "package")))
+		}
+	}
+	return out
 }
 
 // repository is the reference without tag, digest and scheme, which changes less

@@ -301,13 +301,13 @@ func TestFormats(t *testing.T) {
 				t.Error(err)
 			}
 			var buf bytes.Buffer
-			if err := Write(&buf, f.Name, sample(), Options{}); err != nil {
+			if err := Write(&buf, f.Name, sample(), Options{Template: sampleTemplate}); err != nil {
 				t.Fatal(err)
 			}
 			if !strings.Contains(buf.String(), "CVE-2023-4911") {
 				t.Errorf("a finding is not in\n%s", buf.String())
 			}
-			if err := Write(full{}, f.Name, sample(), Options{}); !errors.Is(err, errFull) {
+			if err := Write(full{}, f.Name, sample(), Options{Template: sampleTemplate}); !errors.Is(err, errFull) {
 				t.Errorf("error %v, want one that wraps the writer's", err)
 			}
 		})

@@ -132,10 +132,8 @@ func (s *sarifWriter) notifications() {
 		}
 		notes = append(notes, n)
 	}
-	for i := range s.report.Advisories.Coverage {
-		if c := &s.report.Advisories.Coverage[i]; !c.checked() {
-			notes = append(notes, sarifNote("there are no advisories for %s: %s not checked", c.Ecosystem, plural(s.coveragePackages(c), "package")))
-		}
+	for _, text := range s.notChecked() {
+		notes = append(notes, sarifNote("%s", text))
 	}
 	s.out.Invocations[0].Notifications = append(s.out.Invocations[0].Notifications, notes...)
 }

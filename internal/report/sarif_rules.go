@@ -81,7 +81,7 @@ func (s *sarifWriter) help(f *Finding, same []*Finding) sarifText {
 			layer = layerPhrase(l, bare)
 		}
 		fmt.Fprintf(&text, "%s.\n", Safe(remedy(g, bare)))
-		fmt.Fprintf(&md, "| %s | %s | %s | %s |\n", mdCode(g.PackageName), mdCode(g.PackageVersion), mdFix(g), mdText(layer))
+		fmt.Fprintf(&md, "| %s | %s | %s | %s |\n", mdCode(whole(g.PackageName)), mdCode(whole(g.PackageVersion)), mdFix(g), mdText(layer))
 	}
 	if f.CVSS != nil {
 		fmt.Fprintf(&text, "CVSS %s: %.1f %s\n", Safe(f.CVSS.Version), f.CVSS.Score, Safe(f.CVSS.Vector))

@@ -81,8 +81,8 @@ func checkRun(t *testing.T, run sarifRun) {
 				t.Errorf("rule %s: security-severity %q", r.ID, score)
 			}
 		}
-		if tags := r.Properties["tags"].([]any); len(tags) == 0 || len(tags) > 20 {
-			t.Errorf("rule %s: %d tags", r.ID, len(tags))
+		if tags, ok := r.Properties["tags"].([]any); !ok || len(tags) == 0 || len(tags) > 20 {
+			t.Errorf("rule %s: tags %v", r.ID, tags)
 		}
 	}
 	prints := map[string]bool{}

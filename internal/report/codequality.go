@@ -2,7 +2,6 @@ package report
 
 import (
 	"cmp"
-	"fmt"
 	"io"
 	"strconv"
 
@@ -60,22 +59,16 @@ func (c *codeWriter) issues() []codeIssue {
 	return issues
 }
 
-// violationIssues are one for each package that a violation is about, or one for
-// the image.
+// violationIssues are one for each package or layer that a violation is about, or
+// one for the image.
 func (c *codeWriter) violationIssues(v *policy.Violation) []codeIssue {
 	severity := "major"
 	if failing(v) {
 		severity = "critical"
 	}
 	var issues []codeIssue
-	for _, id := range v.PackageIDs {
-		if p := c.packages[id]; p != nil {
-			f := Finding{ID: ruleName(v), PackageID: id, PackageName: p.Name, PackageVersion: p.Version, PackageType: p.Type, Layer: p.Layer}
-			issues = append(issues, c.issue(f.ID, fmt.Sprintf("%s %s %s: %s", p.Type, p.Name, p.Version, v.Message), severity, &f))
-		}
-	}
-	if len(issues) == 0 {
-		issues = append(issues, c.issue(ruleName(v), v.Message, severity, &Finding{ID: ruleName(v), Layer: -1}))
+	for _, f := range c.subjects(v) {
+		issues = append(issues, c.issue(f.ID, f.Summary, severity, f))
 	}
 	return issues
 }

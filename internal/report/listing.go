@@ -110,6 +110,30 @@ func (l *listing) objectors(f *Finding) []string {
 	return names
 }
 
+// subjects are what a violation that names no finding is about, each as a finding
+// of its rule: a package, a layer, or else the image.
+func (l *listing) subjects(v *policy.Violation) []*Finding {
+	var out []*Finding
+	for _, id := range v.PackageIDs {
+		if p := l.packages[id]; p != nil {
+			out = append(out, &Finding{
+				ID: ruleName(v), PackageID: id, PackageName: p.Name, PackageVersion: p.Version, PackageType: p.Type, Layer: p.Layer, State: p.State,
+				Summary: fmt.Sprintf("%s %s %s: %s", p.Type, p.Name, p.Version, v.Message),
+			})
+		}
+	}
+	if len(out) > 0 {
+		return out
+	}
+	for _, layer := range v.Layers {
+		out = append(out, &Finding{ID: ruleName(v), Layer: layer, Summary: fmt.Sprintf("layer %d: %s", layer, v.Message)})
+	}
+	if len(out) > 0 {
+		return out
+	}
+	return []*Finding{{ID: ruleName(v), Layer: -1, Summary: cmp.Or(v.Message, ruleName(v))}}
+}
+
 // countsFor tells whether the finding counts: it is active, or a rule objects to it
 // all the same.
 func (l *listing) countsFor(f *Finding) bool { return f.Active() || len(l.violations(f)) > 0 }

@@ -263,35 +263,24 @@ func (s *sarifWriter) properties(f *Finding) map[string]any {
 	return p
 }
 
-// violationResults are those of a violation that is about packages, one each, or
-// about the image.
+// violationResults are those of a violation that is about packages or layers, one
+// each, or about the image.
 func (s *sarifWriter) violationResults(v *policy.Violation) []sarifResult {
 	id := ruleID("policy/" + ruleName(v))
 	rule := s.violationRule(id, v)
 	var out []sarifResult
-	for _, pid := range v.PackageIDs {
-		f := Finding{ID: id, PackageID: pid}
-		p := s.packages[pid]
-		if p == nil {
-			continue
-		}
-		f.PackageName, f.PackageVersion, f.PackageType, f.Layer, f.State = p.Name, p.Version, p.Type, p.Layer, p.State
+	for _, f := range s.subjects(v) {
 		result := sarifResult{
-			RuleID: id, RuleIndex: rule, Level: violationLevel(v), Locations: s.locations(&f), Fingerprints: s.fingerprints(s.fingerprint(&f)),
-			Message: sarifText{Text: sarifCut(fmt.Sprintf("%s %s %s: %s", p.Type, p.Name, p.Version, v.Message), sarifMaxText)},
+			RuleID: id, RuleIndex: rule, Level: violationLevel(v), Message: sarifText{Text: sarifCut(f.Summary, sarifMaxText)},
+			Locations: s.locations(f), Fingerprints: s.fingerprints(s.fingerprint(f)),
 		}
-		result.Properties = map[string]any{"package": p.Name, "version": p.Version, "type": p.Type, "purl": p.PURL}
-		if p.License != nil {
-			result.Properties["license"] = p.License.Expression
+		if p := s.packages[f.PackageID]; p != nil {
+			result.Properties = map[string]any{"package": p.Name, "version": p.Version, "type": p.Type, "purl": p.PURL}
+			if p.License != nil {
+				result.Properties["license"] = p.License.Expression
+			}
 		}
 		out = append(out, result)
-	}
-	if len(out) == 0 {
-		f := Finding{ID: id, Layer: -1}
-		out = append(out, sarifResult{
-			RuleID: id, RuleIndex: rule, Level: violationLevel(v), Locations: s.locations(&f), Fingerprints: s.fingerprints(s.fingerprint(&f)),
-			Message: sarifText{Text: sarifCut(cmp.Or(v.Message, id), sarifMaxText)},
-		})
 	}
 	return out
 }

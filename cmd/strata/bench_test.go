@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -34,7 +35,9 @@ import (
 //
 //	Floor  read + sha256 + decompress + walk the tar, layers in parallel
 //	Cold   a scan that reads every layer, and keeps it in a cache
+//	Bare   Cold without licences and classifiers: what these two add is the rest
 //	Warm   a scan of an image whose layers are all known
+//	Start  the program itself on an image whose layers it reads, from exec to exit
 //
 // scripts/bench.sh prints their ratios. The images are made of the Go
 // installation that runs the benchmark, some 300 MB of programs, archives and
@@ -216,13 +219,15 @@ func readFloor(r io.Reader) error {
 	return err
 }
 
-func newRunner() *analyzer.Runner {
-	return &analyzer.Runner{Analyzers: analyzer.Default(), Memory: &analyzer.Memory{}}
+// bareAnalyzers are those of packages alone.
+func bareAnalyzers() []analyzer.Analyzer {
+	added := []string{"binary", "release-file", "license", "portage-license", "crate", "nuspec"}
+	return slices.DeleteFunc(analyzer.Default(), func(a analyzer.Analyzer) bool { return slices.Contains(added, a.Name()) })
 }
 
 // scanOnce does what `strata scan` does up to the report: open, look into the
 // cache, read, keep, merge, match.
-func scanOnce(b *testing.B, ref, dir string) {
+func scanOnce(b *testing.B, ref, dir string, analyzers []analyzer.Analyzer) {
 	b.Helper()
 	cache, err := store.OpenCache(b.Context(), filepath.Join(dir, "layers.db"))
 	if err != nil {
@@ -234,7 +239,7 @@ func scanOnce(b *testing.B, ref, dir string) {
 	}
 	img, done := openImage(b, ref)
 	defer done()
-	res, err := (&scan.Scanner{Runner: newRunner(), Cache: cache}).Image(b.Context(), img)
+	res, err := (&scan.Scanner{Runner: &analyzer.Runner{Analyzers: analyzers, Memory: &analyzer.Memory{}}, Cache: cache}).Image(b.Context(), img)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -266,14 +271,19 @@ func benchAdvisories(b *testing.B) string {
 	return dir
 }
 
-func BenchmarkCold(b *testing.B) {
+func BenchmarkCold(b *testing.B) { benchmarkCold(b, analyzer.Default) }
+
+func BenchmarkBare(b *testing.B) { benchmarkCold(b, bareAnalyzers) }
+
+// benchmarkCold makes the analyzers anew for each scan, as the program does.
+func benchmarkCold(b *testing.B, analyzers func() []analyzer.Analyzer) {
 	tuneMemory(512 << 20)
 	dir := benchAdvisories(b)
 	eachImage(b, func(b *testing.B, ref string) {
 		if err := os.RemoveAll(filepath.Join(dir, "layers.db")); err != nil {
 			b.Fatal(err)
 		}
-		scanOnce(b, ref, dir)
+		scanOnce(b, ref, dir, analyzers())
 	})
 }
 
@@ -283,10 +293,26 @@ func BenchmarkWarm(b *testing.B) {
 	eachImage(b, func(b *testing.B, ref string) {
 		if !known[ref] {
 			b.StopTimer()
-			scanOnce(b, ref, dir)
+			scanOnce(b, ref, dir, analyzer.Default())
 			known[ref] = true
 			b.StartTimer()
 		}
-		scanOnce(b, ref, dir)
+		scanOnce(b, ref, dir, analyzer.Default())
+	})
+}
+
+// BenchmarkStart runs what ships: what it does once a process counts too.
+func BenchmarkStart(b *testing.B) {
+	program := filepath.Join(b.TempDir(), "strata")
+	if out, err := exec.CommandContext(b.Context(), "go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+		b.Fatalf("build: %v\n%s", err, out)
+	}
+	dir := benchAdvisories(b)
+	eachImage(b, func(b *testing.B, ref string) {
+		cmd := exec.CommandContext(b.Context(), program, "scan", "--quiet", "--no-cache", "--offline", "--allow-incomplete", "--cache-dir", dir, "-f", "json", ref)
+		cmd.Stdout = io.Discard
+		if err := cmd.Run(); err != nil {
+			b.Fatal(err)
+		}
 	})
 }

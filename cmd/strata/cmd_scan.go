@@ -57,7 +57,7 @@ not read again. Advisories older than --db-max-age are brought up to date first.
 
 Without --fail-on or a policy, findings do not change the exit code.
 
-` + exitHelp,
+` + formatHelp() + "\n" + exitHelp,
 		Args: oneArgument("reference"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.scan(cmd.Context(), args[0], o)

@@ -27,6 +27,23 @@ func (o *formatOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.templateFile, "template", "", "`FILE` of the Go template that -f template fills in (docs/formats.md)")
 }
 
+// formatHelp is a line for each format, with its description.
+func formatHelp() string {
+	const column = 22
+	var b strings.Builder
+	b.WriteString("Formats:\n")
+	for _, f := range report.Formats() {
+		for i, line := range wrap(f.Description, helpWidth-column) {
+			name := f.Name
+			if i > 0 {
+				name = ""
+			}
+			fmt.Fprintf(&b, "  %-*s%s\n", column-2, name, line)
+		}
+	}
+	return b.String()
+}
+
 // check finds mistakes in them before any work is done, and reads the template.
 func (o *formatOptions) check(outputs []output) error {
 	if err := report.CheckGitLabSchema(o.gitlabSchema); err != nil {

@@ -210,8 +210,11 @@ func remedy(f *Finding, q quote) string {
 }
 
 // notChecked says, for each ecosystem without advisories, that its packages were
-// not checked.
+// not checked, unless the problems say so already.
 func (l *listing) notChecked() []string {
+	if slices.ContainsFunc(l.report.Problems, aboutAdvisories) {
+		return nil
+	}
 	var out []string
 	for i := range l.report.Advisories.Coverage {
 		c := &l.report.Advisories.Coverage[i]

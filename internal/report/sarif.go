@@ -77,7 +77,7 @@ func (s *sarifWriter) run() sarifRun {
 		// The part before the last slash is what GitHub calls the category: the
 		// alerts of one take the place of the last ones of the same. So it has
 		// neither tag nor digest.
-		AutomationDetails: sarifID{ID: fmt.Sprintf("strata/%s/%s/%s", repository(r.Image.Reference),
+		AutomationDetails: sarifID{ID: fmt.Sprintf("strata/%s/%s/%s", s.imagePath(),
 			strings.ReplaceAll(r.Image.Platform, "/", "-"), strings.ReplaceAll(runName(r), "/", "-"))},
 		Invocations: []sarifInvocation{{ExecutionSuccessful: !r.Incomplete()}},
 		OriginalURIBaseIDs: map[string]sarifURI{sarifRoot: {

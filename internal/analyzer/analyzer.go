@@ -54,6 +54,9 @@ type Result struct {
 	// Database names the package manager's database that the file is part of.
 	Database string
 	Packages []inventory.Package
+	// Licenses are what the file tells of licences besides those of its Packages.
+	// The runner fills in the paths.
+	Licenses []inventory.LicenseFile
 	// Distro is set by the reader of os-release.
 	Distro *inventory.Distro
 	// Owned are paths of the layer that a distribution's package owns, each with

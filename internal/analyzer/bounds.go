@@ -79,4 +79,8 @@ func packageCost(p *inventory.Package) int {
 	return n
 }
 
+func licenseCost(l *inventory.LicenseFile) int {
+	return 200 + len(l.Path) + len(l.Member) + len(l.Expression) + len(l.Package)
+}
+
 func ownedCost(path string) int { return 100 + len(path) }

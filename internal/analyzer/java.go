@@ -6,15 +6,17 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path"
 	"strings"
 
 	"strata/internal/inventory"
+	"strata/internal/license"
 )
 
 // javaArchive reads Java archives and the archives in them: each names itself by
 // META-INF/maven/GROUP/ARTIFACT/pom.properties (several, when others were shaded
 // into it), else by its manifest and file name.
-type javaArchive struct{}
+type javaArchive struct{ texts *license.Recogniser }
 
 func (javaArchive) Name() string { return "java-archive" }
 
@@ -60,13 +62,13 @@ const (
 	maxJarPackages = 50_000
 )
 
-func (javaArchive) Analyze(ctx context.Context, f *File) (Result, error) {
+func (j javaArchive) Analyze(ctx context.Context, f *File) (Result, error) {
 	if f.Size == 0 {
 		return Result{}, nil
 	}
-	w := &jarWalk{ctx: ctx, inflated: maxJarInflated, held: maxJarHeld, directory: maxZipDirectory, archives: maxJarArchives}
+	w := &jarWalk{ctx: ctx, texts: j.texts, inflated: maxJarInflated, held: maxJarHeld, directory: maxZipDirectory, archives: maxJarArchives}
 	err := w.archive(f.ReaderAt(), f.Size, f.Path, "", 1)
-	return Result{Packages: w.packages, Notes: w.notes}, err
+	return Result{Packages: w.packages, Licenses: w.licenses, Notes: w.notes}, err
 }
 
 // A jarWalk is the walk through one archive and those in it.
@@ -74,6 +76,8 @@ type jarWalk struct {
 	ctx      context.Context
 	packages []inventory.Package
 	notes    []string
+	texts    *license.Recogniser // nil to look for no licences
+	licenses []inventory.LicenseFile
 	// What is left of the limits.
 	inflated, held, directory, archives int64
 	// full is set when a limit ended the walk.
@@ -91,6 +95,7 @@ func (w *jarWalk) archive(r io.ReaderAt, size int64, name, member string, depth 
 	defer func() { w.directory += used }()
 	var poms []pomProperties
 	var manifest javaManifest
+	declared := map[string][]string{} // licences by directory of the pom
 	for _, e := range z.File {
 		if err := w.ctx.Err(); err != nil {
 			return err
@@ -115,12 +120,47 @@ func (w *jarWalk) archive(r io.ReaderAt, size int64, name, member string, depth 
 				continue
 			}
 			manifest = parseJavaManifest(b)
+		case strings.HasSuffix(e.Name, "/pom.xml") && strings.HasPrefix(e.Name, "META-INF/maven/"):
+			if b, err := w.read(e, maxJarText); err == nil { // without it, nothing is missing but the licence
+				declared[path.Dir(e.Name)] = pomLicenses(b)
+			}
+		case jarLicense(e.Name) && e.UncompressedSize64 > 0:
+			w.license(e, joinMember(member, e.Name))
 		case javaArchiveName(e.Name) && e.UncompressedSize64 > 0:
 			w.nested(r, e, joinMember(member, e.Name), depth+1)
 		}
 	}
+	for i := range poms {
+		poms[i].licenses = declared[path.Dir(poms[i].entry)]
+	}
 	w.add(jarPackages(name, member, poms, manifest))
 	return nil
+}
+
+// jarLicense tells whether an entry of an archive is its licence.
+func jarLicense(entry string) bool {
+	name := strings.TrimPrefix(entry, "META-INF/")
+	return !strings.Contains(name, "/") && license.KindOfFile(name) == license.LicenseText
+}
+
+// Bounds of the licence texts in one file: an archive of archives may have one in each.
+const (
+	maxJarLicenses = 2000
+	maxJarLicense  = license.MaxText
+)
+
+// license recognises the text e. One that can't be read is no loss of packages.
+func (w *jarWalk) license(e *zip.File, member string) {
+	if w.texts == nil || len(w.licenses) >= maxJarLicenses || e.UncompressedSize64 > maxJarLicense {
+		return
+	}
+	b, err := w.read(e, maxJarLicense)
+	if err != nil {
+		return
+	}
+	found := textEvidence(w.texts, b)
+	found.Member = validText(member)
+	w.licenses = append(w.licenses, found)
 }
 
 // joinMember is the path of an entry of the archive member.

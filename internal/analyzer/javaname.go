@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"strata/internal/inventory"
+	"strata/internal/license"
 )
 
 // pomProperties is what Maven writes into a jar about a package.
@@ -15,6 +16,8 @@ type pomProperties struct {
 	group, artifact, version string
 	// entry is the path of the file in the archive.
 	entry string
+	// licenses of the pom.xml beside it.
+	licenses []string
 }
 
 // parsePomProperties reads a file of Java properties, and fills in from its path
@@ -122,6 +125,37 @@ func (m javaManifest) licenses() []string {
 	return out
 }
 
+// pomLicenses reads the licences of a pom.xml (maven.apache.org, "POM Reference",
+// Licenses): of each the name or, where that says nothing by itself, the address.
+// What a parent declares is not in the archive.
+func pomLicenses(b []byte) []string {
+	_, rest, ok := bytes.Cut(b, []byte("<licenses>"))
+	end := bytes.Index(rest, []byte("</licenses>"))
+	if !ok || end < 0 {
+		return nil
+	}
+	var doc struct {
+		Licenses []struct {
+			Name string `xml:"name"`
+			URL  string `xml:"url"`
+		} `xml:"license"`
+	}
+	if decodeXML(slices.Concat([]byte("<licenses>"), rest[:end], []byte("</licenses>")), &doc) != nil {
+		return nil
+	}
+	var out []string
+	for _, l := range doc.Licenses {
+		name, address := strings.TrimSpace(l.Name), strings.TrimSpace(l.URL)
+		if address != "" && !license.Normalise(name).Understood() && license.Normalise(address).Understood() {
+			name = address
+		}
+		if name != "" && len(out) < maxLicenses {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
 // jarPackages gives the packages of one archive; name is its file name, member
 // its path in the file that the layer has.
 func jarPackages(name, member string, poms []pomProperties, m javaManifest) []inventory.Package {
@@ -137,8 +171,11 @@ func jarPackages(name, member string, poms []pomProperties, m javaManifest) []in
 	out := make([]inventory.Package, 0, len(poms))
 	for i, p := range poms {
 		pkg := mavenPackage(p.group, p.artifact, p.version)
+		pkg.Licenses = p.licenses
 		if i == own {
-			pkg.Member, pkg.Licenses = member, m.licenses()
+			if pkg.Member = member; len(pkg.Licenses) == 0 {
+				pkg.Licenses = m.licenses()
+			}
 		} else {
 			pkg.Member = joinMember(member, p.entry)
 		}

@@ -6,16 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"strata/internal/license"
 )
 
 // language returns the analyzers of language packages: first those that read
 // what is installed, then those that read lock files.
-func language() []Analyzer {
+func language(texts *license.Recogniser) []Analyzer {
 	return append([]Analyzer{
 		npmPackage{},
 		pythonPackage{},
 		condaPackage{},
-		javaArchive{},
+		javaArchive{texts},
 		newGoBinary(),
 		rustBinary{},
 		rubyGem{},

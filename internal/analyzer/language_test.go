@@ -15,7 +15,7 @@ import (
 func wantedBy(path string, head []byte) []string {
 	var out []string
 	c := &Candidate{Path: path, Mode: 0o644, Size: 1 << 10, Head: head}
-	for _, a := range language() {
+	for _, a := range language(nil) {
 		if a.Wants(c) {
 			out = append(out, a.Name())
 		}
@@ -102,7 +102,7 @@ func TestLanguageWants(t *testing.T) {
 
 func TestLanguageWantsDoesNotAllocate(t *testing.T) {
 	paths := benchmarkPaths(2000)
-	analyzers := language()
+	analyzers := language(nil)
 	n := testing.AllocsPerRun(5, func() { countWanted(analyzers, paths) })
 	// A file name that looks like a format's may cost one.
 	if perPath := n / float64(len(paths)); perPath > 0.01 {
@@ -143,7 +143,7 @@ func countWanted(analyzers []Analyzer, paths []Candidate) int {
 
 // BenchmarkLanguageWants asks all the language analyzers about 100,000 files.
 func BenchmarkLanguageWants(b *testing.B) {
-	paths, analyzers := benchmarkPaths(100_000), language()
+	paths, analyzers := benchmarkPaths(100_000), language(nil)
 	for b.Loop() {
 		countWanted(analyzers, paths)
 	}

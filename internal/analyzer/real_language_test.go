@@ -102,7 +102,7 @@ func analyzeLayer(t *testing.T, layer int, blob string) (out []inLayer, problems
 	if err != nil {
 		t.Fatal(err)
 	}
-	analyzers := language()
+	analyzers := language(nil)
 	links := map[string]string{}
 	for tr := tar.NewReader(z); ; {
 		h, err := tr.Next()

@@ -10,6 +10,7 @@ import (
 
 	"strata/internal/image"
 	"strata/internal/inventory"
+	"strata/internal/license"
 )
 
 // SetVersion names what the default set of analyzers finds. Layers analysed
@@ -19,7 +20,9 @@ const SetVersion = "3"
 
 // Default returns all analyzers.
 func Default() []Analyzer {
-	return append(distribution(), language()...)
+	texts := &license.Recogniser{}
+	all := append(distribution(), language(texts)...)
+	return append(all, licenseFile{texts}, gentooLicense{}, crateManifest{}, nuspec{texts})
 }
 
 // A Runner drives analyzers over layers. It is safe for concurrent use; layers
@@ -98,6 +101,7 @@ type layerRun struct {
 	owners map[string]string // by path
 	bytes  int               // that found and owners take, about
 	full   bool              // something was left out, since they took too much
+	texts  int64             // bytes of licence texts read
 	huge   bool              // the layer has the right to be huge
 }
 
@@ -113,8 +117,11 @@ func (run *layerRun) close() {
 // whether the file is still there, and where.
 type found struct {
 	file   inventory.File
+	silent bool // of packages
 	distro *inventory.Distro
-	ref    int // of the entry in paths
+	// licenses of the file and of those in it
+	licenses []inventory.LicenseFile
+	ref      int // of the entry in paths
 }
 
 func (run *layerRun) visit(ctx context.Context, e *image.Entry, b *image.Body) error {
@@ -256,6 +263,9 @@ func (run *layerRun) fileAt(ctx context.Context, e *image.Entry, content []byte,
 }
 
 func (run *layerRun) analyze(ctx context.Context, a Analyzer, f *File, ref int) {
+	if a.Name() == inventory.LicenseAnalyzer && !run.room(f) {
+		return
+	}
 	res, err := protect(ctx, a, f)
 	if err != nil && ctx.Err() == nil {
 		run.problem(f.Path, a.Name(), err.Error())
@@ -273,7 +283,7 @@ func (run *layerRun) analyze(ctx context.Context, a Analyzer, f *File, ref int) 
 	for _, o := range res.Owned {
 		run.owners[validPath(o.Path)] = o.Owner
 	}
-	if res.silent() {
+	if res.silent() && len(res.Licenses) == 0 {
 		return
 	}
 	if ref >= 0 {
@@ -281,8 +291,22 @@ func (run *layerRun) analyze(ctx context.Context, a Analyzer, f *File, ref int) 
 	}
 	run.found = append(run.found, found{
 		file:   inventory.File{Path: f.Path, Analyzer: a.Name(), Kind: res.Kind, Database: res.Database, Packages: res.Packages},
-		distro: res.Distro, ref: ref,
+		silent: res.silent(), licenses: res.Licenses, distro: res.Distro, ref: ref,
 	})
+}
+
+// maxTexts bounds the licence texts that are read of one layer, in bytes. Real
+// layers have a few megabytes.
+const maxTexts = 64 << 20
+
+// room tells whether one more licence text may be read.
+func (run *layerRun) room(f *File) bool {
+	before := run.texts
+	run.texts += min(f.Size, license.MaxCopyright)
+	if before <= maxTexts && run.texts > maxTexts {
+		run.problem(f.Path, inventory.LicenseAnalyzer, fmt.Sprintf("the layer has more than %d MiB of licence texts: the rest is not read", maxTexts>>20))
+	}
+	return run.texts <= maxTexts
 }
 
 // maxLayerResult bounds the memory, in bytes, that is kept of one layer.
@@ -305,6 +329,9 @@ func (run *layerRun) bound(res *Result, path, analyzer string) bool {
 	cost := 0
 	for i := range res.Packages {
 		cost += packageCost(&res.Packages[i])
+	}
+	for i := range res.Licenses {
+		cost += licenseCost(&res.Licenses[i])
 	}
 	for _, o := range res.Owned {
 		cost += ownedCost(o.Path)
@@ -377,6 +404,13 @@ func (run *layerRun) finish() *inventory.Layer {
 			l.Distros = append(l.Distros, inventory.DistroFile{Path: path, Distro: *f.distro})
 			continue
 		}
+		for _, lic := range f.licenses {
+			lic.Path = path
+			l.Licenses = append(l.Licenses, lic)
+		}
+		if f.silent {
+			continue
+		}
 		f.file.Path = path
 		if len(f.file.Packages) > 0 && !f.file.Packages[0].Distribution() {
 			f.file.Owner = run.owner(path)
@@ -393,6 +427,7 @@ func (run *layerRun) finish() *inventory.Layer {
 			l.Links = append(l.Links, link)
 		}
 	}
+	slices.SortStableFunc(l.Licenses, func(a, b inventory.LicenseFile) int { return inventory.ComparePaths(a.Path, b.Path) })
 	slices.SortStableFunc(l.Files, func(a, b inventory.File) int { return inventory.ComparePaths(a.Path, b.Path) })
 	l.Files = oneOfEach(l.Files)
 	return l

@@ -127,7 +127,7 @@ func TestScalibrMany(t *testing.T) {
 		"app/Pipfile.lock":         `{"default":{` + repeat(`"%":{"version":"==1"},`) + `"z":{}}}`,
 		"app/requirements.txt":     repeat("%==1.0\n"),
 	}
-	all := language()
+	all := language(nil)
 	for path, content := range tests {
 		t.Run(path, func(t *testing.T) {
 			f := NewFile(path, []byte(content))

@@ -145,10 +145,12 @@ type Layer struct {
 	Size    int64 `json:"size"`
 	Entries int   `json:"entries"`
 
-	Files    []File       `json:"files,omitempty"`
-	Links    []Link       `json:"links,omitempty"`
-	Distros  []DistroFile `json:"distros,omitempty"`
-	Problems []Problem    `json:"problems,omitempty"`
+	Files   []File       `json:"files,omitempty"`
+	Links   []Link       `json:"links,omitempty"`
+	Distros []DistroFile `json:"distros,omitempty"`
+	// Licenses are the files that tell of licences, by path.
+	Licenses []LicenseFile `json:"licenses,omitempty"`
+	Problems []Problem     `json:"problems,omitempty"`
 	// Paths is the listing of the layer: what it adds, replaces and deletes.
 	Paths Paths `json:"-"`
 	// Packed is the listing of a large layer in compact form, and Paths is then
@@ -189,6 +191,8 @@ type ImagePackage struct {
 	// Owner is the distribution's package that owns all the locations, such as
 	// "node-lodash"; empty when none does.
 	Owner string
+	// License is what the package and the files that come with it tell.
+	License License
 }
 
 // OwnersAffair tells that the package is a program, known by its content, that a

@@ -17,7 +17,7 @@ import (
 // appears at its place, and ends in the layer that hides, deletes or rewrites
 // the file that told of it.
 func Merge(layers []*Layer) Image {
-	m := merger{files: map[string]*place{}, children: map[string]map[string]bool{}, links: map[string]string{}}
+	m := merger{files: map[string]*place{}, children: map[string]map[string]bool{}, links: map[string]string{}, docLinks: map[string]string{}}
 	for i, l := range layers {
 		if l != nil {
 			m.apply(i, l)
@@ -36,6 +36,8 @@ type place struct {
 	distro *Distro
 	link   bool
 	target string
+	// licenses are what the file tells of licences.
+	licenses []*licenseFile
 }
 
 // held is one package version at one path: what the image's packages are made of.
@@ -65,6 +67,9 @@ type merger struct {
 
 	distro   Distro
 	problems []Problem
+
+	licenses []*licenseFile
+	docLinks map[string]string
 
 	// Of the layer being applied.
 	layer   int
@@ -100,9 +105,13 @@ func (m *merger) apply(index int, l *Layer) {
 	for i := range l.Files {
 		m.putFile(moved.of(l.Files[i].Path), &l.Files[i])
 	}
+	for i := range l.Licenses {
+		m.putLicense(moved.of(l.Licenses[i].Path), &l.Licenses[i])
+	}
 	for i := range paths {
 		if paths[i].Kind == PathSymlink {
 			m.put(&place{path: paths[i].Path, layer: index, link: true, target: paths[i].Target})
+			m.noteLink(&paths[i])
 		}
 	}
 	for _, link := range l.Links {
@@ -265,6 +274,9 @@ func (m *merger) remove(p *place, deleted bool) {
 		m.deleted[p.file.Database] = p
 	}
 	m.ended = append(m.ended, p.held...)
+	for _, l := range p.licenses {
+		l.end = m.layer
+	}
 }
 
 func (m *merger) putFile(at string, f *File) {
@@ -283,8 +295,15 @@ func (m *merger) putLink(l Link) {
 		target = m.realPath(target)
 	}
 	old, ok := m.files[target]
+	if ok {
+		for _, known := range old.licenses {
+			f := *known.LicenseFile
+			f.Path = l.Path
+			m.putLicense(l.Path, &f)
+		}
+	}
 	if !ok || old.file == nil {
-		if !l.Symbolic {
+		if !l.Symbolic && (!ok || len(old.licenses) == 0) && l.Analyzer != LicenseAnalyzer {
 			m.problems = append(m.problems, Problem{Path: l.Path, Layer: m.layer, Analyzer: l.Analyzer,
 				Message: fmt.Sprintf("is a hard link to %s, which was not read", l.Target)})
 		}

@@ -13,6 +13,8 @@ import (
 func (m *merger) image() Image {
 	img := Image{Distro: m.distro, Problems: m.problems}
 	installed := m.installedDirs()
+	licenses := m.licenseIndex()
+	owners := map[int]string{}
 	type key struct {
 		same
 		layer, stateLayer int
@@ -52,12 +54,18 @@ func (m *merger) image() Image {
 		if !slices.Contains(img.Packages[i].Locations, loc) {
 			img.Packages[i].Locations = append(img.Packages[i].Locations, loc)
 		}
+		img.Packages[i].addEvidence(h, loc, licenses.of(h))
+		if h.file.Owner != "" {
+			owners[i] = h.file.Owner
+		}
 	}
 	for i := range img.Packages {
 		p := &img.Packages[i]
+		p.License.settle(&p.Package)
 		slices.SortFunc(p.Locations, func(a, b Location) int { return cmp.Compare(a.Path, b.Path) })
 		p.ID = packageID(p)
 	}
+	img.inheritLicenses(owners)
 	slices.SortFunc(img.Packages, func(a, b ImagePackage) int {
 		return cmp.Or(cmp.Compare(a.Layer, b.Layer), cmp.Compare(a.Type, b.Type), cmp.Compare(a.Name, b.Name),
 			cmp.Compare(a.Version, b.Version), cmp.Compare(a.Arch, b.Arch), cmp.Compare(a.StateLayer, b.StateLayer),

@@ -6,6 +6,7 @@ import (
 	"strata/internal/advisory"
 	"strata/internal/image"
 	"strata/internal/inventory"
+	"strata/internal/license"
 	"strata/internal/match"
 )
 
@@ -20,6 +21,10 @@ type Scanned struct {
 	Match     *match.Result
 	// Advisories says where they came from; New adds the coverage.
 	Advisories Advisories
+	// Licenses tells that licences are wanted; Classes what class each has, its zero
+	// value the built-in table.
+	Licenses bool
+	Classes  license.Classes
 	// Problems of the scan besides those of the inventory and of matching.
 	Problems []inventory.Problem
 }
@@ -44,8 +49,13 @@ func New(s Scanned) *Report {
 			Base: s.Image.Base != nil && i < s.Image.Base.Layers,
 		})
 	}
+	licenses := licenseReader{classes: s.Classes, known: map[string]license.Class{}}
 	for i := range s.Inventory.Packages {
-		r.Packages = append(r.Packages, newPackage(&s.Inventory.Packages[i]))
+		p := newPackage(&s.Inventory.Packages[i])
+		if s.Licenses {
+			p.License = licenses.of(&s.Inventory.Packages[i])
+		}
+		r.Packages = append(r.Packages, p)
 	}
 	for i := range s.Match.Findings {
 		f := &s.Match.Findings[i]

@@ -1,0 +1,166 @@
+package license
+
+import (
+	"cmp"
+	"encoding/binary"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/licensecheck"
+)
+
+// sampleTexts are the texts that licensecheck is tested with, without what its
+// tests have before them, in the order of their names.
+func sampleTexts(t *testing.T) [][]byte {
+	t.Helper()
+	dir, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/google/licensecheck").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(strings.TrimSpace(string(dir)), "testdata", "*.t*"))
+	if err != nil || len(files) < 500 {
+		t.Fatal("the texts of licensecheck's tests:", len(files), err)
+	}
+	var out [][]byte
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, text, ok := strings.Cut(string(b), "\n\n"); ok {
+			out = append(out, []byte(text))
+		}
+	}
+	return out
+}
+
+// maxGrams is how many rows of words the index has of each text at most.
+const maxGrams = 48
+
+// A sample is a text of a licence: its rows of words.
+type sample map[uint32]bool
+
+func sampleOf(text []byte) sample {
+	s := sample{}
+	words := appendWords(nil, text)
+	for j := 0; j+gramWords <= len(words); j++ {
+		s[gram(words, j)] = true
+	}
+	return s
+}
+
+// samplesOf are, by the number of the licence, what texts its pattern matches:
+// those that are to be had, else the longest words of the pattern itself.
+func samplesOf(licenses []licensecheck.License, texts [][]byte) [][]sample {
+	number := map[string][]int{}
+	for i, l := range licenses {
+		number[l.ID] = append(number[l.ID], i)
+	}
+	out := make([][]sample, len(licenses))
+	for _, text := range texts {
+		for _, m := range licensecheck.Scan(text).Match {
+			if m.IsURL {
+				continue
+			}
+			for _, n := range number[m.ID] {
+				out[n] = append(out[n], sampleOf(text[m.Start:m.End]))
+			}
+		}
+	}
+	for i, l := range licenses {
+		if len(out[i]) == 0 {
+			s := sample{}
+			for _, run := range literalRuns(l.LRE) {
+				for g := range sampleOf([]byte(run)) {
+					s[g] = true
+				}
+			}
+			out[i] = []sample{s}
+		}
+	}
+	return out
+}
+
+// literalRuns are the parts of a pattern that stand for themselves (licensecheck,
+// "License Regular Expressions").
+func literalRuns(lre string) []string {
+	for {
+		before, rest, ok := strings.Cut(lre, "//**")
+		if !ok {
+			break
+		}
+		_, after, _ := strings.Cut(rest, "**//")
+		lre = before + " " + after
+	}
+	lre = strings.NewReplacer("))??", "\x00", "((", "\x00", "))", "\x00", "||", "\x00").Replace(lre)
+	return strings.Split(lre, "\x00")
+}
+
+// buildTextIndex makes the file of the index. Of each text those rows of words are
+// chosen that most texts of its licence have, and few other licences.
+func buildTextIndex(licenses []licensecheck.License, texts [][]byte) []byte {
+	samples := samplesOf(licenses, texts)
+	share := make([]map[uint32]float64, len(licenses))
+	frequency := map[uint32]int{}
+	for i, of := range samples {
+		share[i] = map[uint32]float64{}
+		for _, s := range of {
+			for g := range s {
+				share[i][g] += 1 / float64(len(of))
+			}
+		}
+		for g, x := range share[i] {
+			if x >= 0.3 {
+				frequency[g]++
+			}
+		}
+	}
+	var entries []uint64
+	var of []byte
+	count := 0
+	for i := range licenses {
+		weight := func(g uint32) float64 { return share[i][g] / (1 + math.Log2(float64(max(1, frequency[g])))) }
+		var chosen [][]uint32
+		for _, s := range samples[i] {
+			grams := make([]uint32, 0, len(s))
+			for g := range s {
+				grams = append(grams, g)
+			}
+			slices.SortFunc(grams, func(a, b uint32) int { return cmp.Or(cmp.Compare(weight(b), weight(a)), cmp.Compare(a, b)) })
+			grams = grams[:min(len(grams), maxGrams)]
+			if len(grams) == 0 || slices.ContainsFunc(chosen, func(c []uint32) bool { return 10*overlap(c, s) >= 7*len(c) }) {
+				continue // a chosen one finds it
+			}
+			chosen = append(chosen, grams)
+			for _, g := range grams {
+				entries = append(entries, uint64(g)<<32|uint64(count))
+			}
+			of = binary.LittleEndian.AppendUint16(of, uint16(i))
+			count++
+		}
+	}
+	slices.Sort(entries)
+	b := binary.LittleEndian.AppendUint16(nil, uint16(len(licenses)))
+	b = binary.LittleEndian.AppendUint16(b, uint16(count))
+	b = append(b, of...)
+	for _, e := range entries {
+		b = binary.LittleEndian.AppendUint32(b, uint32(e>>32))
+		b = binary.LittleEndian.AppendUint16(b, uint16(e))
+	}
+	return b
+}
+
+func overlap(grams []uint32, s sample) int {
+	n := 0
+	for _, g := range grams {
+		if s[g] {
+			n++
+		}
+	}
+	return n
+}

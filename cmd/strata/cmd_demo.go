@@ -17,6 +17,7 @@ import (
 	"strata/internal/analyzer"
 	"strata/internal/image"
 	"strata/internal/imagetest"
+	"strata/internal/license"
 	"strata/internal/report"
 	"strata/internal/scan"
 	"strata/internal/source"
@@ -178,7 +179,7 @@ func (a *app) scanDemoImage(ctx context.Context, scanner *scan.Scanner, db *stor
 	if err != nil {
 		return nil, err
 	}
-	return a.matched(ctx, res, db, origin{advisories: report.Advisories{Source: "starter set", Starter: true}})
+	return a.matched(ctx, res, db, origin{advisories: report.Advisories{Source: "starter set", Starter: true}}, license.Classes{})
 }
 
 func (a *app) demoList(reports []*report.Report, host string) error {

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"strata/internal/match"
 	"strata/internal/report"
 )
 
@@ -130,18 +129,7 @@ func (a *app) contents(ctx context.Context, ref string, o *sbomOptions) ([]*repo
 	if o.vulnerabilities {
 		return a.reports(ctx, ref, &o.imageOptions, &o.advisoryOptions)
 	}
-	results, err := a.inventories(ctx, ref, &o.imageOptions)
-	if err != nil {
-		return nil, timeoutCause(ctx, err)
-	}
-	var reports []*report.Report
-	for _, res := range results {
-		reports = append(reports, report.New(report.Scanned{
-			Tool: report.Tool{Name: "strata", Version: version()}, Image: res.Image, Layers: res.Layers,
-			Inventory: &res.Inventory, Match: &match.Result{},
-		}))
-	}
-	return reports, nil
+	return a.withoutAdvisories(ctx, ref, &o.imageOptions)
 }
 
 // platformMark in the name of a file stands for the platform of the image.

@@ -30,6 +30,7 @@ type scanOptions struct {
 	formatOptions
 	policyOptions
 
+	scanners       []string
 	color          string
 	severity       string
 	onlyFixed      bool
@@ -65,6 +66,9 @@ Without --fail-on or a policy, findings do not change the exit code.
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
+	flagGroup(f, "Scan", func(f *pflag.FlagSet) {
+		f.StringSliceVar(&o.scanners, "scanners", []string{"vuln", "license"}, "look for `WHAT`: vuln (vulnerabilities) and license; without vuln, no advisories are needed")
+	})
 	flagGroup(f, "Report", o.reportFlags)
 	o.policyOptions.flags(f)
 	flagGroup(f, "Advisories", o.advisoryOptions.flags)
@@ -104,7 +108,7 @@ func (a *app) scan(ctx context.Context, ref string, o *scanOptions) (err error) 
 	}
 	ctx, cancel := o.limit(ctx)
 	defer cancel()
-	reports, err := a.reports(ctx, ref, &o.imageOptions, &o.advisoryOptions)
+	reports, err := a.scanned(ctx, ref, o)
 	if err != nil {
 		return err
 	}
@@ -117,6 +121,24 @@ func (a *app) scan(ctx context.Context, ref string, o *scanOptions) (err error) 
 	return o.result(reports)
 }
 
+// scanned are the reports with what was to be looked for.
+func (a *app) scanned(ctx context.Context, ref string, o *scanOptions) ([]*report.Report, error) {
+	wanted, err := scanners(o.scanners)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains(wanted, report.ScanVulnerabilities) {
+		return a.withoutAdvisories(ctx, ref, &o.imageOptions)
+	}
+	reports, err := a.reports(ctx, ref, &o.imageOptions, &o.advisoryOptions)
+	for _, r := range reports {
+		if !slices.Contains(wanted, report.ScanLicenses) {
+			r.WithoutLicenses()
+		}
+	}
+	return reports, err
+}
+
 // check finds mistakes in the flags before any work is done.
 func (o *scanOptions) check() ([]output, error) {
 	if err := o.imageOptions.check(); err != nil {
@@ -124,6 +146,9 @@ func (o *scanOptions) check() ([]output, error) {
 	}
 	if o.maxAge < 0 {
 		return nil, fmt.Errorf("--db-max-age %s: want 0s, which always updates, or more", o.maxAge)
+	}
+	if _, err := scanners(o.scanners); err != nil {
+		return nil, err
 	}
 	return o.checkReport()
 }

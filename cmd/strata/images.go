@@ -13,6 +13,7 @@ import (
 	"strata/internal/analyzer"
 	"strata/internal/image"
 	"strata/internal/inventory"
+	"strata/internal/license"
 	"strata/internal/match"
 	"strata/internal/report"
 	"strata/internal/sbom"
@@ -25,6 +26,7 @@ import (
 type imageOptions struct {
 	sourceOptions
 	baseOptions
+	licenseOptions
 
 	timeout  time.Duration
 	memory   byteSize
@@ -35,6 +37,7 @@ type imageOptions struct {
 func (o *imageOptions) flags(f *pflag.FlagSet) {
 	flagGroup(f, "Where the image is", o.sourceOptions.flags)
 	flagGroup(f, "Base image", o.baseOptions.flags)
+	flagGroup(f, "Licences", o.licenseOptions.flags)
 	flagGroup(f, "Work", o.workFlags)
 }
 
@@ -57,7 +60,8 @@ func (o *imageOptions) check() error {
 	if o.parallel < 0 {
 		return fmt.Errorf("--parallel %d: want a number of layers, or 0 for the number of processors", o.parallel)
 	}
-	return nil
+	_, err := o.table()
+	return err
 }
 
 // limit puts the limits of time and memory into effect.
@@ -73,6 +77,10 @@ func (o *imageOptions) limit(ctx context.Context) (context.Context, context.Canc
 // one report for each image, without a verdict.
 func (a *app) reports(ctx context.Context, ref string, o *imageOptions, adv *advisoryOptions) (reports []*report.Report, err error) {
 	o.noFetch = adv.offline
+	classes, err := o.table()
+	if err != nil {
+		return nil, err
+	}
 	results, err := a.inventories(ctx, ref, o)
 	if err != nil {
 		return nil, timeoutCause(ctx, err)
@@ -83,7 +91,7 @@ func (a *app) reports(ctx context.Context, ref string, o *imageOptions, adv *adv
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	for _, res := range results {
-		r, err := a.matched(ctx, res, db, from)
+		r, err := a.matched(ctx, res, db, from, classes)
 		if err != nil {
 			return nil, timeoutCause(ctx, err)
 		}
@@ -93,14 +101,14 @@ func (a *app) reports(ctx context.Context, ref string, o *imageOptions, adv *adv
 }
 
 // matched holds a scanned image against the advisories.
-func (a *app) matched(ctx context.Context, res *scan.Result, db *store.Advisories, from origin) (*report.Report, error) {
+func (a *app) matched(ctx context.Context, res *scan.Result, db *store.Advisories, from origin, classes license.Classes) (*report.Report, error) {
 	found, err := match.Find(ctx, &res.Inventory, db, match.Options{Now: a.now})
 	if err != nil {
 		return nil, err
 	}
 	return report.New(report.Scanned{
 		Tool: report.Tool{Name: "strata", Version: version()}, Image: res.Image, Layers: res.Layers,
-		Inventory: &res.Inventory, Match: &found, Advisories: from.advisories, Problems: from.problems,
+		Inventory: &res.Inventory, Match: &found, Advisories: from.advisories, Problems: from.problems, Classes: classes,
 	}), nil
 }
 

@@ -349,20 +349,45 @@ func (l *License) settle(p *Package) {
 	l.Expression = said.String()
 }
 
-// inheritLicenses gives packages that tell nothing of their licence what the package of
-// the distribution tells that owns their files.
+// inheritLicenses gives packages that tell nothing of their licence what others
+// tell that are bound to have the same: those of the distribution that own their
+// files, and Debian's packages of the same source, whose copyright file it is
+// (Debian Policy, 12.5: it may be in the directory of another, by a link that
+// "slim" images leave out).
 func (img *Image) inheritLicenses(owners map[int]string) {
-	byName := map[string]*ImagePackage{}
+	byName, bySource := map[string]*ImagePackage{}, map[string]*ImagePackage{}
 	for i := range img.Packages {
-		if p := &img.Packages[i]; p.Distribution() && (byName[p.Type+":"+p.Name] == nil || p.State == Present) {
-			byName[p.Type+":"+p.Name] = p
-		}
-	}
-	for i, owner := range owners {
 		p := &img.Packages[i]
-		if o := byName[owner]; o != nil && p.License.Expression == "" && o.License.Expression != "" {
-			p.License.Expression = o.License.Expression
-			p.License.Evidence = append(p.License.Evidence, o.License.Evidence...)
+		if !p.Distribution() || p.License.Expression == "" {
+			continue
+		}
+		if name := p.Type + ":" + p.Name; byName[name] == nil || p.State == Present {
+			byName[name] = p
+		}
+		if key := p.sourceKey(); key != "" && bySource[key] == nil {
+			bySource[key] = p
 		}
 	}
+	for i := range img.Packages {
+		p := &img.Packages[i]
+		if p.License.Expression != "" {
+			continue
+		}
+		from := byName[owners[i]]
+		if key := p.sourceKey(); key != "" {
+			from = bySource[key]
+		}
+		if from != nil {
+			p.License.Expression = from.License.Expression
+			p.License.Evidence = append(p.License.Evidence, from.License.Evidence...)
+		}
+	}
+}
+
+// sourceKey names the source package of one of Debian's; empty for others.
+func (p *ImagePackage) sourceKey() string {
+	if p.Type != "deb" && p.Type != "opkg" || p.SourceName == "" {
+		return ""
+	}
+	return p.Type + ":" + p.SourceName + "@" + p.SourceVersion
 }

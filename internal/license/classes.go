@@ -104,6 +104,9 @@ func softenedTo(exception string) (Class, bool) {
 // DefaultClasses is the table as it comes.
 func DefaultClasses() Classes { return Classes{own: builtinClasses()} }
 
+// OrDefault is the table, built once for many calls of Of.
+func (c Classes) OrDefault() Classes { return Classes{own: c.table()} }
+
 // With gives the table with ids put into other classes. An id is SPDX's or a
 // LicenseRef-, and may end in * for all that begin so; a full id counts more than
 // a beginning, and a longer beginning more than a shorter. An unknown class or id
@@ -155,10 +158,7 @@ func (c Classes) table() map[string]Class {
 // and an exception softens its licence (the tables above). An expression that
 // says nothing is Unknown.
 func (c Classes) Of(e Expression) Class {
-	if c.own == nil {
-		c = DefaultClasses()
-	}
-	return c.of(e)
+	return c.OrDefault().of(e)
 }
 
 func (c Classes) of(e Expression) Class {

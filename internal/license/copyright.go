@@ -36,7 +36,25 @@ func (r *Recogniser) Copyright(b []byte) Copyright {
 	if e.Zero() {
 		e = r.parts(b)
 	}
-	return Copyright{Expression: And(e, commonLicenses(b, e)), Coverage: t.Coverage}
+	e = And(e, commonLicenses(b, e))
+	if e.Zero() {
+		e = mentioned(b)
+	}
+	return Copyright{Expression: e, Coverage: t.Coverage}
+}
+
+var mentionRE = regexp.MustCompile(`(?i)\bGNU\s+(?:(?:Lesser|Library|Affero)\s+)?General\s+Public\s+Licen[cs]e(?:,?\s+(?:as\s+published\s+by\s+the\s+Free\s+Software\s+Foundation[;,]?\s+)?(?:either\s+)?version\s+\d(?:\.\d)?(?:[\s,(]+or[\s,(]+at\s+your\s+option[\s,)]+any\s+later(?:\s+version)?)?)?`)
+
+// mentioned are the GNU licences that a text for people names, where it has
+// neither their texts nor a reference to them.
+func mentioned(b []byte) Expression {
+	var all []Expression
+	for _, m := range mentionRE.FindAll(b, maxTerms) {
+		if e := Normalise(string(m)); e.Understood() {
+			all = append(all, e)
+		}
+	}
+	return And(all...)
 }
 
 // A copyrightFile is a copyright file in the machine-readable format.

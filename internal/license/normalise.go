@@ -32,7 +32,7 @@ func Normalise(declared string) Expression {
 	}
 	p := namesParser{words: nameWords(s)}
 	e := p.commas(0)
-	if len(p.words) > 0 || p.bad {
+	if len(p.words) > 0 || p.bad || e.Zero() {
 		return termOf(unlisted(s)) // a stray parenthesis, or nesting without end
 	}
 	return e
@@ -51,7 +51,7 @@ func quick(s string) (Expression, bool) {
 }
 
 var (
-	orLaterRE   = regexp.MustCompile(`(?i)[\s,-]*\(?\b(?:or|and)[\s-]+(?:\(?at your option\)?[\s,]+)?(?:any[\s-]+)?(?:later|newer|greater|higher|above)(?:[\s-]+versions?)?\b\)?`)
+	orLaterRE   = regexp.MustCompile(`(?i)[\s,-]*\(?\b(?:or|and)[\s,-]+(?:\(?at your option\)?[\s,]+)?(?:any[\s-]+)?(?:later|newer|greater|higher|above)(?:[\s-]+versions?)?\b\)?`)
 	rAtLeastRE  = regexp.MustCompile(`\(\s*>=?\s*v?(\d+(?:\.\d+)*)\s*\)`)
 	rExactlyRE  = regexp.MustCompile(`\(\s*==?\s*v?(\d+(?:\.\d+)*)\s*\)`)
 	rFileRE     = regexp.MustCompile(`(?i)\s*[+|]\s*file\s+LICEN[CS]E\b|^file\s+LICEN[CS]E\s*[|]\s*`)
@@ -65,6 +65,12 @@ var (
 func rewrite(s string) string {
 	s = strings.TrimPrefix(s, "License :: OSI Approved :: ")
 	s = strings.TrimPrefix(s, "License :: ")
+	if rest, ok := strings.CutPrefix(s, "SUSE-"); ok { // its own names: SUSE-GPL-2.0-with-OSI-exception
+		s = joinedRE.ReplaceAllString(rest, " $1 ")
+	}
+	if i := strings.LastIndex(s, "custom:"); i >= 0 && len(s) > i+len("custom:") { // Arch
+		s = s[i+len("custom:"):]
+	}
 	s = rAtLeastRE.ReplaceAllString(s, "$1+")
 	s = rExactlyRE.ReplaceAllString(s, "$1")
 	s = rFileRE.ReplaceAllString(s, "")
@@ -87,15 +93,7 @@ func named(s string) (Expression, bool) {
 		return e, true
 	}
 	if variant, _, ok := strings.Cut(s, "~"); ok { // Debian: BSD-3-clause~Google
-		return named(variant)
-	}
-	for _, prefix := range []string{"SUSE-", "custom:", "Custom:"} {
-		if rest, ok := strings.CutPrefix(s, prefix); ok {
-			if e, ok := named(rest); ok {
-				return e, true
-			}
-			return excepted(joinedRE.ReplaceAllString(rest, " $1 "))
-		}
+		return alias(variant)
 	}
 	if short := bracketedRE.ReplaceAllString(s, ""); short != s {
 		if e, ok := alias(short); ok {
@@ -114,6 +112,9 @@ func named(s string) (Expression, bool) {
 // alias looks a name up, and knows the many names of GNU licences.
 func alias(s string) (Expression, bool) {
 	words := keyWords(s)
+	if len(words) == 0 { // "License"
+		return Expression{}, strings.ContainsFunc(s, unicode.IsLetter)
+	}
 	if known, ok := aliases[strings.Join(words, " ")]; ok {
 		if known == "" {
 			return Expression{}, true

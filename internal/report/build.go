@@ -21,10 +21,10 @@ type Scanned struct {
 	Match     *match.Result
 	// Advisories says where they came from; New adds the coverage.
 	Advisories Advisories
-	// Licenses tells that licences are wanted; Classes what class each has, its zero
-	// value the built-in table.
-	Licenses bool
-	Classes  license.Classes
+	// Scanners are what the report is to have; empty for all.
+	Scanners []Scanner
+	// Classes of licences; the zero value is the built-in table.
+	Classes license.Classes
 	// Problems of the scan besides those of the inventory and of matching.
 	Problems []inventory.Problem
 }
@@ -34,6 +34,7 @@ func New(s Scanned) *Report {
 	r := &Report{
 		SchemaVersion: SchemaVersion,
 		Tool:          s.Tool,
+		Scanners:      s.Scanners,
 		Image: Image{
 			Reference: s.Image.Reference, Digest: string(s.Image.Digest), Platform: s.Image.Platform.String(), ConfigDigest: string(s.Image.ConfigDigest),
 			Distro: Distro{ID: s.Inventory.Distro.ID, Version: s.Inventory.Distro.VersionID, Name: s.Inventory.Distro.Name, Status: distroStatus(s.Match.Distro.Status)},
@@ -49,10 +50,13 @@ func New(s Scanned) *Report {
 			Base: s.Image.Base != nil && i < s.Image.Base.Layers,
 		})
 	}
-	licenses := licenseReader{classes: s.Classes, known: map[string]license.Class{}}
+	if len(r.Scanners) == 0 {
+		r.Scanners = []Scanner{ScanVulnerabilities, ScanLicenses}
+	}
+	licenses := licenseReader{classes: s.Classes.OrDefault(), known: map[string]license.Class{}}
 	for i := range s.Inventory.Packages {
 		p := newPackage(&s.Inventory.Packages[i])
-		if s.Licenses {
+		if r.LookedFor(ScanLicenses) {
 			p.License = licenses.of(&s.Inventory.Packages[i])
 		}
 		r.Packages = append(r.Packages, p)

@@ -55,6 +55,9 @@ func (t *table) distroWarnings() []string {
 
 func (t *table) coverageWarnings() []string {
 	coverage := t.report.Advisories.Coverage
+	if !t.report.LookedFor(ScanVulnerabilities) {
+		return nil
+	}
 	if len(coverage) == 0 && len(t.report.Packages) > 0 {
 		return []string{fmt.Sprintf("nothing tells whether there are advisories for the %s", plural(len(t.report.Packages), "package"))}
 	}
@@ -182,6 +185,8 @@ func (t *table) nothingFound() {
 	packages, unchecked := t.listed, t.unchecked()
 	checked := max(packages-unchecked, 0)
 	switch {
+	case !t.report.LookedFor(ScanVulnerabilities):
+		t.paragraph(bold, "Vulnerabilities were not looked for", 0, t.Width)
 	case t.report.Filtered != nil && t.report.Filtered.Hidden > 0:
 		t.paragraph(bold, "No findings that the filter lets through", 0, t.Width)
 	case t.report.Incomplete():

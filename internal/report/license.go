@@ -36,3 +36,13 @@ func (r *licenseReader) class(expression string) license.Class {
 	}
 	return class
 }
+
+// WithoutLicenses takes out what was made of licences: they were not asked for.
+// Layers are analysed for both all the same, so that what is kept of them serves
+// the next scan.
+func (r *Report) WithoutLicenses() {
+	r.Scanners = []Scanner{ScanVulnerabilities}
+	for i := range r.Packages {
+		r.Packages[i].License = nil
+	}
+}

@@ -8,6 +8,7 @@
 package report
 
 import (
+	"slices"
 	"time"
 
 	"strata/internal/advisory"
@@ -29,7 +30,9 @@ type Report struct {
 	// SchemaVersion is SchemaVersion; JSON fills it in when empty.
 	SchemaVersion string `json:"schema_version"`
 	Tool          Tool   `json:"tool"`
-	Image         Image  `json:"image"`
+	// Scanners tell what was looked for; empty where that isn't recorded.
+	Scanners []Scanner `json:"scanners,omitempty"`
+	Image    Image     `json:"image"`
 	// Layers are the filesystem layers, lowest first.
 	Layers   []Layer   `json:"layers"`
 	Packages []Package `json:"packages"`
@@ -41,6 +44,25 @@ type Report struct {
 	Filtered *Filtered `json:"filtered,omitempty"`
 	// Verdict is over all findings, whatever Filter took out.
 	Verdict policy.Verdict `json:"verdict"`
+}
+
+// A Scanner is a kind of thing to look for.
+type Scanner string
+
+const (
+	// ScanVulnerabilities: packages are held against the advisories.
+	ScanVulnerabilities Scanner = "vuln"
+	// ScanLicenses: the licences of packages, declared and as texts.
+	ScanLicenses Scanner = "license"
+)
+
+// LookedFor tells whether a kind of thing was looked for. A report that doesn't
+// record it has vulnerabilities.
+func (r *Report) LookedFor(s Scanner) bool {
+	if len(r.Scanners) == 0 {
+		return s == ScanVulnerabilities
+	}
+	return slices.Contains(r.Scanners, s)
 }
 
 // Tool names the program that made the report.

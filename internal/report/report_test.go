@@ -231,6 +231,7 @@ func TestNeverAllClear(t *testing.T) {
 		"starter advisories only":  {func(r *Report) { r.Advisories.Starter = true }, "starter set"},
 		"advisories in part":       {func(r *Report) { r.Advisories.Coverage[0].Status = Partial }, "by the advisories there are"},
 		"end of life":              {func(r *Report) { r.Image.Distro.Status = DistroEndOfLife }, "by the advisories there are"},
+		"not looked for":           {func(r *Report) { r.Scanners = []Scanner{ScanLicenses} }, "not looked for"},
 		"no packages":              {func(r *Report) { r.Packages = nil }, "nothing was checked"},
 		"all filtered out":         {func(r *Report) { r.Filtered = &Filtered{Hidden: 3, OnlyFixed: true} }, "3 more findings"},
 	}

@@ -53,6 +53,7 @@ func Table(w io.Writer, r *Report, o TableOptions) error {
 	t.removedFindings()
 	t.suppressedFindings()
 	t.notCounted()
+	t.licenses()
 	t.warnings()
 	t.sum()
 	t.verdict()

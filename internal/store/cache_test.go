@@ -56,6 +56,7 @@ func fullLayer(n int) *inventory.Layer {
 		Files:    []inventory.File{{Path: "a/b", Analyzer: "dpkg", Kind: inventory.Database, Database: "dpkg", Packages: []inventory.Package{pkg, {Type: "npm", Name: "@a/b", Version: "1"}}, Owner: "deb:x"}},
 		Links:    []inventory.Link{{Path: "a/l", Target: "x", Analyzer: "npm", Symbolic: true, Owner: "deb:y"}, {Path: "h", Target: "a/b"}},
 		Distros:  []inventory.DistroFile{{Path: "etc/os-release", Distro: inventory.Distro{ID: "debian", IDLike: []string{"x"}, VersionID: "12", Codename: "bookworm", Name: "Debian", CPE: "cpe:/o"}}},
+		Licenses: []inventory.LicenseFile{{Path: "a/b", Member: "META-INF/LICENSE", Kind: inventory.LicenseText, Expression: "MIT OR LicenseRef-x", Coverage: 99.5, Package: "cargo:x@1"}},
 		Problems: []inventory.Problem{{Path: "p", Layer: -1, Analyzer: "npm", Message: "odd \x1b[31m\u2028", Incomplete: true}},
 		Paths:    listing,
 	}

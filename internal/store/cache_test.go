@@ -42,7 +42,7 @@ func diffID(n int) image.DiffID { return image.DiffID(fmt.Sprintf("sha256:%064x"
 // fullLayer has a value in every field.
 func fullLayer(n int) *inventory.Layer {
 	pkg := inventory.Package{Type: "deb", Name: "libstdc++6", Version: "1:12.2~rc-1", Arch: "amd64", SourceName: "gcc-12", SourceVersion: "12.2",
-		Ecosystem: "Debian:12", Licenses: []string{"GPL-3.0", "custom <&>"}, Member: "a/b.jar"}
+		Ecosystem: "Debian:12", Licenses: []string{"GPL-3.0", "custom <&>"}, Member: "a/b.jar", KnownAs: []inventory.KnownAs{{Ecosystem: "Bitnami", Name: "x", Version: "1"}}}
 	var paths inventory.PathsBuilder
 	for _, p := range []inventory.Path{
 		{Path: "", Kind: inventory.PathDir}, {Path: "a", Kind: inventory.PathDir}, {Path: "a/b", Kind: inventory.PathFile}, {Path: "a/l", Kind: inventory.PathSymlink, Target: "../x"},

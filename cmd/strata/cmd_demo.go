@@ -90,7 +90,9 @@ func (a *app) demoReport(reports []*report.Report) error {
 		if !strings.HasSuffix(r.Image.Reference, demoImage) {
 			continue
 		}
-		a.decide(decider, r)
+		if err := a.decide(decider, r); err != nil {
+			return err
+		}
 		if err := report.Write(a.stdout, "table", r, report.Options{Table: table}); err != nil {
 			return err
 		}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -200,8 +199,8 @@ func newPolicyTryCommand(a *app) *cobra.Command {
 flags would. What waivers and VEX had set aside stays so; what rules of a policy
 had ignored is asked for again.`,
 		Args: oneArgument("report"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.tryPolicies(cmd.Context(), args[0], o)
+		RunE: func(_ *cobra.Command, args []string) error {
+			return a.tryPolicies(args[0], o)
 		},
 	}
 	f := cmd.Flags()
@@ -211,7 +210,7 @@ had ignored is asked for again.`,
 	return cmd
 }
 
-func (a *app) tryPolicies(_ context.Context, path string, o *scanOptions) error {
+func (a *app) tryPolicies(path string, o *scanOptions) error {
 	outputs, err := o.checkReport()
 	if err != nil {
 		return err
@@ -225,14 +224,19 @@ func (a *app) tryPolicies(_ context.Context, path string, o *scanOptions) error 
 		return err
 	}
 	if r.Filtered != nil {
-		return fmt.Errorf("%s: was filtered when it was written, so findings are missing; scan again without --severity and --only-fixed", path)
+		return errFiltered(path)
 	}
 	for i := range r.Findings {
 		if s := r.Findings[i].Suppressed; s != nil && s.By == report.ByPolicy {
 			r.Findings[i].Suppressed = nil
 		}
 	}
-	a.decide(decider, r)
+	if err := readBaseline(decider, o.baseline, nil); err != nil {
+		return err
+	}
+	if err := a.decide(decider, r); err != nil {
+		return err
+	}
 	reports := []*report.Report{r}
 	if err := a.write(outputs, reports, o); err != nil {
 		return err

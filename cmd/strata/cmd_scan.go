@@ -108,12 +108,18 @@ func (a *app) scan(ctx context.Context, ref string, o *scanOptions) (err error) 
 	}
 	ctx, cancel := o.limit(ctx)
 	defer cancel()
-	reports, err := a.scanned(ctx, ref, o)
+	scan := func(ref string) ([]*report.Report, error) { return a.scanned(ctx, ref, o) }
+	if err := readBaseline(decider, o.baseline, scan); err != nil {
+		return err
+	}
+	reports, err := scan(ref)
 	if err != nil {
 		return err
 	}
 	for _, r := range reports {
-		a.decide(decider, r)
+		if err := a.decide(decider, r); err != nil {
+			return err
+		}
 	}
 	if err := a.write(outputs, reports, o); err != nil {
 		return err

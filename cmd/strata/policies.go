@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,6 +23,8 @@ type policyOptions struct {
 	waivers    []string
 	ignores    []string
 	noIgnores  bool
+	vex        []string
+	baseline   string
 	exitCode   int
 	incomplete bool
 }
@@ -43,8 +44,15 @@ func (o *policyOptions) policyFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.policies, "policy", nil, "decide by the policy of this `NAME` ("+strings.Join(policy.ReadyNames(), ", ")+") or YAML file; may be given several times")
 	f.BoolVar(&o.enforce, "enforce", false, "fail also where rules only warn")
 	f.BoolVar(&o.warn, "warn", false, "only warn where rules fail")
+	f.StringVar(&o.baseline, "baseline", "", "hold only against the image what this one has not: a `REFERENCE`, or a report of -f json")
+	o.setAsideFlags(f)
+}
+
+// setAsideFlags are those of files that set findings aside.
+func (o *policyOptions) setAsideFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.waivers, "waivers", nil, "`FILE` of waivers; may be given several times (default "+policy.WaiversFile+", where there is one)")
 	f.StringArrayVar(&o.ignores, "ignore-file", nil, "`FILE` of what Trivy or Grype are told to ignore (default "+strings.Join(policy.IgnoreFiles(), ", ")+", where there are such); may be given several times")
+	f.StringArrayVar(&o.vex, "vex", nil, "`FILE` or folder of VEX documents (OpenVEX, CycloneDX, CSAF), which say what does not affect the image; may be given several times")
 	f.BoolVar(&o.noIgnores, "no-ignore-files", false, "read no waivers and no ignore files but those given")
 }
 
@@ -80,6 +88,11 @@ type decider struct {
 	mode    policy.Mode
 	rules   []policy.Rule
 	waivers []*policy.Waivers
+	vex     []*policy.VEX
+	// remarks are on the files that these were read from.
+	remarks []policy.Remark
+	// baselines are the reports of the baseline, one for each platform.
+	baselines []*report.Report
 }
 
 // decider reads policies, waivers and VEX before any work is done, so that
@@ -96,8 +109,10 @@ func (a *app) decider(o *policyOptions) (*decider, error) {
 	if d.rules, err = a.rules(o); err != nil {
 		return nil, err
 	}
-	d.waivers, err = a.waivers(o)
-	return d, err
+	if d.waivers, err = a.waivers(o); err != nil {
+		return nil, err
+	}
+	return d, d.readVEX(o.vex)
 }
 
 // rules are those of --fail-on, of the settings file, and of --policy.
@@ -163,55 +178,6 @@ func loadPolicy(loader *policy.Loader, name string) ([]policy.Policy, error) {
 	return loader.Load(name, text)
 }
 
-// waivers are those of the files that were given, and of those that lie in the
-// working directory. These are told of: they may come with a checkout that is
-// not the user's own.
-func (a *app) waivers(o *policyOptions) ([]*policy.Waivers, error) {
-	var all []*policy.Waivers
-	read := func(path string, found bool, parse func(string, []byte) (*policy.Waivers, error)) error {
-		text, err := readBounded(path, policy.MaxFile)
-		if found && errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		w, err := parse(path, text)
-		if err != nil {
-			return err
-		}
-		if found && w.Len() > 0 {
-			a.say("%s of %s in force", counted(w.Len(), "waiver"), path)
-		}
-		all = append(all, w)
-		return nil
-	}
-	given := o.waivers
-	if len(given) == 0 && !o.noIgnores {
-		if err := read(policy.WaiversFile, true, policy.ParseWaivers); err != nil {
-			return nil, err
-		}
-	}
-	for _, path := range given {
-		if err := read(path, false, policy.ParseWaivers); err != nil {
-			return nil, fmt.Errorf("--waivers: %w", err)
-		}
-	}
-	if len(o.ignores) == 0 && !o.noIgnores {
-		for _, path := range policy.IgnoreFiles() {
-			if err := read(path, true, policy.ParseIgnoreFile); err != nil {
-				return nil, err
-			}
-		}
-	}
-	for _, path := range o.ignores {
-		if err := read(path, false, policy.ParseIgnoreFile); err != nil {
-			return nil, fmt.Errorf("--ignore-file: %w", err)
-		}
-	}
-	return all, nil
-}
-
 // readBounded reads a file that has at most so many bytes.
 func readBounded(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
@@ -228,8 +194,23 @@ func readBounded(path string, limit int64) ([]byte, error) {
 
 // decide gives the report its verdict, and all that comes before it: what VEX,
 // waivers and rules set aside, and what the baseline has.
-func (a *app) decide(d *decider, r *report.Report) {
-	in := r.PolicyInput(a.now())
-	remarks := policy.ApplyWaivers(in, d.waivers...)
+func (a *app) decide(d *decider, r *report.Report) error {
+	in, remarks := a.setAside(d, r)
+	remarks = append(remarks, d.remarks...)
+	if len(d.baselines) > 0 {
+		more, err := a.compare(d, r, in)
+		if err != nil {
+			return err
+		}
+		remarks = append(remarks, more...)
+	}
 	r.Decided(in, policy.Evaluate(in, d.mode, d.rules...), remarks)
+	return nil
+}
+
+// setAside applies VEX and waivers.
+func (a *app) setAside(d *decider, r *report.Report) (*policy.Input, []policy.Remark) {
+	in := r.PolicyInput(a.now())
+	remarks := policy.ApplyVEX(in, d.vex...)
+	return in, append(remarks, policy.ApplyWaivers(in, d.waivers...)...)
 }

@@ -89,8 +89,11 @@ type part struct {
 // is objected to: a mistake in a rule lets nothing through.
 func (r *exprRule) check(in *Input) []Violation {
 	c := &checking{rule: r, in: in, scope: scope{image: &in.Image, now: in.Now}}
-	if r.subject == subjectLicense && r.action != ignore && !in.licensesKnown() {
-		return []Violation{{Decision: Warn, Message: "licences were not looked for, so nothing is known of them; ask for them by --scanners license"}}
+	if r.action != ignore && r.subject == subjectLicense && !in.licensesKnown() {
+		return notLookedFor("licences", "license")
+	}
+	if r.action != ignore && r.subject == subjectFinding && in.NoVulnerabilities {
+		return notLookedFor("vulnerabilities", "vuln")
 	}
 	switch r.subject {
 	case subjectFinding:
@@ -100,14 +103,21 @@ func (r *exprRule) check(in *Input) []Violation {
 	case subjectLayer:
 		c.layers()
 	default:
-		in.gather()
 		c.judge(func(o *objection) { o.count++ }, nil)
 	}
 	return c.violations()
 }
 
+// notLookedFor warns that a rule could not be asked.
+func notLookedFor(what, scanner string) []Violation {
+	return []Violation{{Decision: Warn, Message: fmt.Sprintf("%s were not looked for, so nothing is known of them; ask for them by --scanners %s", what, scanner)}}
+}
+
 // licensesKnown tells whether licences were looked for, as far as can be told.
 func (in *Input) licensesKnown() bool {
+	if in.NoLicenses {
+		return false
+	}
 	for i := range in.Packages {
 		if in.Packages[i].License != nil {
 			return true

@@ -36,6 +36,9 @@ func FailOn(threshold advisory.Severity) (Rule, error) {
 }
 
 func failOn(in *Input, threshold advisory.Severity) []Violation {
+	if in.NoVulnerabilities {
+		return notLookedFor("vulnerabilities", "vuln")
+	}
 	var reached, unrated objection
 	for i := range in.Findings {
 		f := &in.Findings[i]

@@ -74,7 +74,7 @@ var severityWords = []string{"critical", "high", "medium", "low", "unknown"}
 var findingFields = fieldSet{name: "Finding", variable: "finding", doc: "A vulnerability in a package of the image, or an end of life.", fields: []field{
 	of("id", cel.StringType, "Canonical id: the CVE where there is one.", func(f *Finding) any { return f.ID }),
 	of("aliases", stringsType, "Its other ids.", func(f *Finding) any { return f.Aliases }),
-	of("ids", stringsType, "Id and aliases together.", func(f *Finding) any { return append([]string{f.ID}, f.Aliases...) }),
+	of("ids", stringsType, "Id and aliases together.", func(f *Finding) any { return f.ids() }),
 	of("kind", cel.StringType, "What it is about. A rule that reads it sees ends of life too; others see vulnerabilities only.", func(f *Finding) any { return or(f.Kind, kindVulnerability) }).oneOf(kindVulnerability, kindEndOfLife),
 	of("severity", cel.StringType, "Severity as reported.", func(f *Finding) any { return severityWord(f) }).oneOf(severityWords...),
 	of("severity_rank", cel.IntType, "4 for critical, 3 high, 2 medium, 1 low, 0 unknown; compare it with severity(\"high\").", func(f *Finding) any { return f.Severity.Rank() }),

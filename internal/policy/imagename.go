@@ -1,6 +1,12 @@
 package policy
 
-import "strings"
+import (
+	"regexp"
+	"strings"
+)
+
+// archiveName is what a file is called rather than an image.
+var archiveName = regexp.MustCompile(`\.(?:tar|tgz|tar\.\w+|json|xml|spdx)(?::[^/]*)?$`)
 
 // An imageName is an image's reference taken apart.
 type imageName struct{ registry, repository, tag, digest string }
@@ -21,7 +27,7 @@ func parseImageName(reference string) imageName {
 			return imageName{}
 		}
 	}
-	if rest == "" || strings.HasPrefix(rest, "/") || strings.HasPrefix(rest, ".") {
+	if rest == "" || strings.HasPrefix(rest, "/") || strings.HasPrefix(rest, ".") || archiveName.MatchString(rest) {
 		return imageName{}
 	}
 	rest, n.digest, _ = strings.Cut(rest, "@")

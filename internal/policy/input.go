@@ -18,6 +18,9 @@ type Input struct {
 	Findings []Finding
 	// Now is the time of the decision.
 	Now time.Time
+	// NoVulnerabilities and NoLicenses tell that these were not looked for, so that
+	// rules about them can't be asked.
+	NoVulnerabilities, NoLicenses bool
 	// Compared tells that a baseline was applied, so that New means something.
 	Compared bool
 
@@ -146,10 +149,12 @@ type Finding struct {
 	// Old tells that the baseline has it.
 	Old bool
 
-	byVEX bool
-	pkg   *Package
-	layer *Layer
-	now   time.Time
+	// byVEX tells that VEX gave the status, with a justification in OpenVEX's words.
+	byVEX         bool
+	justification string
+	pkg           *Package
+	layer         *Layer
+	now           time.Time
 }
 
 // A Suppression tells why a finding, package or licence was set aside.
@@ -199,19 +204,6 @@ func (in *Input) counts(f *Finding) bool {
 }
 
 func (f *Finding) vulnerability() bool { return f.Kind != kindEndOfLife }
-
-// named tells whether the id is one of the vulnerability's.
-func (f *Finding) named(id string) bool {
-	if f.ID == id {
-		return true
-	}
-	for _, a := range f.Aliases {
-		if a == id {
-			return true
-		}
-	}
-	return false
-}
 
 func present(s inventory.State) bool { return s != inventory.Shadowed && s != inventory.Removed }
 

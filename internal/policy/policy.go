@@ -113,6 +113,7 @@ func Evaluate(in *Input, mode Mode, rules ...Rule) Verdict {
 		verdict.Rules = append(verdict.Rules, rules[i].label())
 	}
 	for _, ignoring := range []bool{true, false} {
+		in.gather()
 		for i := range rules {
 			if rules[i].Ignores == ignoring {
 				verdict.add(&rules[i], rules[i].Check(in))

@@ -178,6 +178,9 @@ func (t *table) totals() {
 	if t.known > 0 {
 		t.item(red, fmt.Sprintf("%d known to be exploited (KEV)", t.known), " · ", len(head), t.Width)
 	}
+	if t.report.Baseline != nil {
+		t.item(bold, fmt.Sprintf("%d new since %s", t.fresh, cutMiddle(Safe(t.report.Baseline.Reference), maxName)), " · ", len(head), t.Width)
+	}
 	t.line()
 }
 

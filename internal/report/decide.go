@@ -9,7 +9,10 @@ import (
 // PolicyInput is what package policy sees of the report. Decided takes back what
 // it makes of it.
 func (r *Report) PolicyInput(now time.Time) *policy.Input {
-	in := &policy.Input{Now: now, Image: policyImage(&r.Image)}
+	in := &policy.Input{
+		Now: now, Image: policyImage(&r.Image),
+		NoVulnerabilities: !r.LookedFor(ScanVulnerabilities), NoLicenses: len(r.Scanners) > 0 && !r.LookedFor(ScanLicenses),
+	}
 	in.Layers = make([]policy.Layer, len(r.Layers))
 	for i := range r.Layers {
 		l := &r.Layers[i]

@@ -212,6 +212,9 @@ func (t *table) rowsOf(findings []*Finding) []row {
 		if f.Status != Affected && f.Status != "" {
 			rows[i].note = strings.ReplaceAll(Safe(string(f.Status)), "_", " ")
 		}
+		if f.New != nil && !*f.New && f.Active() {
+			rows[i].note = strings.TrimPrefix(rows[i].note+", old", ", ")
+		}
 	}
 	return rows
 }

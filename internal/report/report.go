@@ -42,6 +42,9 @@ type Report struct {
 	Advisories Advisories `json:"advisories"`
 	// Filtered tells what Filter took out; absent when nothing was filtered.
 	Filtered *Filtered `json:"filtered,omitempty"`
+	// Baseline is the image that New of the findings is held against; absent
+	// without one.
+	Baseline *Baseline `json:"baseline,omitempty"`
 	// Verdict is over all findings, whatever Filter took out.
 	Verdict policy.Verdict `json:"verdict"`
 }
@@ -63,6 +66,13 @@ func (r *Report) LookedFor(s Scanner) bool {
 		return s == ScanVulnerabilities
 	}
 	return slices.Contains(r.Scanners, s)
+}
+
+// A Baseline names the image that a report was compared with.
+type Baseline struct {
+	Reference string `json:"reference"`
+	// Digest is empty when not known.
+	Digest string `json:"digest"`
 }
 
 // Tool names the program that made the report.

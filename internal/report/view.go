@@ -26,6 +26,8 @@ type view struct {
 	listed int
 	// ended are the ends of life, which are in no count.
 	ended []*Finding
+	// fresh is how many of them the baseline does not have.
+	fresh int
 	// removed are findings of packages that are not in the final file system,
 	// suppressed those set aside.
 	removed, suppressed []*Finding
@@ -114,6 +116,9 @@ func (v *view) countActive(f *Finding, l *layerView) {
 	}
 	if f.FixedVersion != "" {
 		v.fixable++
+	}
+	if f.New != nil && *f.New {
+		v.fresh++
 	}
 	if l == nil {
 		v.loose = append(v.loose, f)

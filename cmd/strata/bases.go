@@ -57,6 +57,9 @@ func (a *app) recogniseBases(ctx context.Context, cache *store.Cache, results []
 			r.Inventory.Problems = append(r.Inventory.Problems, inventory.Problem{Layer: -1, Message: fmt.Sprintf("--base %s: its layers are not the lowest of %s: an older build of it may be the base", o.base, r.Image.Reference)})
 		}
 	}
+	for _, r := range results {
+		nameBase(r.Image.Base)
+	}
 	if cache == nil {
 		return nil
 	}
@@ -67,6 +70,16 @@ func (a *app) recogniseBases(ctx context.Context, cache *store.Cache, results []
 		a.keepImage(ctx, cache, r.Image)
 	}
 	return nil
+}
+
+// nameBase takes the name of a base apart, where it is an annotation's.
+func nameBase(b *image.Base) {
+	if b == nil || b.Repository != "" || b.Reference == "" {
+		return
+	}
+	if ref, err := source.Parse("registry:" + b.Reference); err == nil {
+		b.Repository, b.Tag = ref.Name()
+	}
 }
 
 func (a *app) keepImage(ctx context.Context, cache *store.Cache, m *image.Image) {

@@ -137,10 +137,7 @@ func (a *app) inventories(ctx context.Context, ref string, o *imageOptions) (res
 	}
 	bars := newProgress(a, a.quiet)
 	defer bars.Close()
-	scanner := &scan.Scanner{
-		Runner:   &analyzer.Runner{Analyzers: analyzer.Default(), Memory: &analyzer.Memory{Limit: int64(o.memory) / 4}},
-		Observer: bars, Parallel: o.parallel, Log: a.log,
-	}
+	scanner := o.scanner(a, bars)
 	if parsed.Scheme == source.Dir {
 		res, err := scanner.Root(ctx, parsed.Path)
 		return []*scan.Result{res}, err
@@ -168,6 +165,14 @@ func (a *app) inventories(ctx context.Context, ref string, o *imageOptions) (res
 		results = append(results, res)
 	}
 	return results, a.recogniseBases(ctx, cache, results, &o.baseOptions, opts)
+}
+
+// scanner is one as the flags say, without a cache.
+func (o *imageOptions) scanner(a *app, bars *progress) *scan.Scanner {
+	return &scan.Scanner{
+		Runner:   &analyzer.Runner{Analyzers: analyzer.Default(), Memory: &analyzer.Memory{Limit: int64(o.memory) / 4}},
+		Observer: bars, Parallel: o.parallel, Log: a.log,
+	}
 }
 
 func (a *app) openCache(ctx context.Context) (*store.Cache, error) {

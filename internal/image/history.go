@@ -3,6 +3,7 @@ package image
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -63,4 +64,23 @@ func (s Step) emptyCommand() bool {
 	}
 	verb, _, _ := strings.Cut(strings.TrimSpace(by), " ")
 	return verb == "CMD" || verb == "ENTRYPOINT"
+}
+
+var (
+	// shellForm is how a RUN stands in a build history: with the build arguments
+	// in front ("|1 VERSION=2") and the shell that ran it.
+	shellForm = regexp.MustCompile(`^(?:RUN )?(?:\|\d+ (?s:.*?))?/bin/(?:ba|a|da)?sh (?:-o \S+ |-\S+ )*?-\w*c `)
+	// nopForm is how the classic builder records an instruction that runs nothing.
+	nopForm = regexp.MustCompile(`^/bin/sh -c #\(nop\)\s*`)
+)
+
+// Instruction is the Dockerfile instruction of a step, from the text that the
+// builders record of it (Docker's classic builder, BuildKit, Buildah). It is
+// empty when nothing was recorded.
+func Instruction(createdBy string) string {
+	s := strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(createdBy), "# buildkit"))
+	if rest := nopForm.ReplaceAllString(s, ""); rest != s {
+		return rest
+	}
+	return shellForm.ReplaceAllString(s, "RUN ")
 }

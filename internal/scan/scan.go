@@ -97,6 +97,21 @@ func (s *Scanner) Image(ctx context.Context, img *image.Image) (*Result, error) 
 	return res, nil
 }
 
+// Known is what is in an image all of whose layers are known, without reading any
+// or needing its Content; nil when one is not.
+func (s *Scanner) Known(ctx context.Context, img *image.Image) (*Result, error) {
+	res := &Result{Image: img, Layers: make([]*inventory.Layer, len(img.Layers))}
+	for i, l := range img.Layers {
+		found, err := s.lookup(ctx, l.DiffID)
+		if found == nil || err != nil {
+			return nil, err
+		}
+		res.Layers[i] = found
+	}
+	res.Inventory = inventory.Merge(res.Layers)
+	return res, nil
+}
+
 // Root scans a directory as an image of one layer, which is never cached.
 func (s *Scanner) Root(ctx context.Context, dir string) (*Result, error) {
 	whole := image.Layer{Index: 0, Size: -1, CreatedBy: dir}

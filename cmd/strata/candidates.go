@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"strata/internal/inventory"
+	"strata/internal/remedy"
+	"strata/internal/scan"
+	"strata/internal/source"
+	"strata/internal/store"
+)
+
+// newerTags asks the base's registry for tags that may name a newer base.
+func (a *app) newerTags(ctx context.Context, res *scan.Result, o *fixOptions) ([]string, error) {
+	b := res.Image.Base
+	if b == nil || b.Repository == "" || b.Tag == "" {
+		res.Inventory.Problems = append(res.Inventory.Problems, inventory.Problem{Layer: -1, Message: "--tags: the base image has no name with a tag, so there is no repository to look in (--base tells the base)"})
+		return nil, nil
+	}
+	if o.offline {
+		return nil, errors.New("--tags: asks a registry, which --offline forbids")
+	}
+	opts, err := o.open(a)
+	if err != nil {
+		return nil, err
+	}
+	tags, err := source.Tags(ctx, b.Repository, opts)
+	if err != nil {
+		return nil, fmt.Errorf("--tags: %w", err)
+	}
+	var refs []string
+	for _, t := range remedy.NewerTags(b.Tag, tags, o.tags) {
+		refs = append(refs, "registry:"+b.Repository+":"+t)
+	}
+	return refs, nil
+}
+
+// scanCandidate scans an image that may become the base; nil when it is for
+// another platform.
+func (a *app) scanCandidate(ctx context.Context, scanner *scan.Scanner, cache *store.Cache, ref string, res *scan.Result, o *fixOptions) (r *scan.Result, err error) {
+	opts, err := o.open(a)
+	if err != nil {
+		return nil, err
+	}
+	opts.Platform = res.Image.Platform
+	images, closer, err := source.Open(ctx, ref, opts)
+	if err != nil {
+		return nil, fmt.Errorf("candidate: %w", err)
+	}
+	defer func() { err = errors.Join(err, closer.Close()) }()
+	r, err = scanner.Image(ctx, images[0])
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range r.Inventory.Problems {
+		if p.Incomplete { // its findings may be missing, so that it would look better than it is
+			return nil, fmt.Errorf("candidate %s: %s", ref, p.Message)
+		}
+	}
+	if cache != nil {
+		a.keepImage(ctx, cache, r.Image)
+	}
+	return r, nil
+}

@@ -121,7 +121,7 @@ func (t *planTable) counts(label string, c fix.Counts) {
 	t.put(bold, label)
 	at := width(label) + 2
 	t.space(2)
-	for _, n := range severityCounts(c) {
+	for _, n := range planCounts(c) {
 		t.item(severityStyle(n.severity), fmt.Sprintf("%d %s", n.n, n.severity), ", ", at, t.width)
 	}
 	t.line()
@@ -132,8 +132,8 @@ type severityCount struct {
 	n        int
 }
 
-// severityCounts are those above zero, the gravest first.
-func severityCounts(c fix.Counts) []severityCount {
+// planCounts are those above zero, the gravest first.
+func planCounts(c fix.Counts) []severityCount {
 	var out []severityCount
 	for _, s := range []severityCount{{advisory.Critical, c.Critical}, {advisory.High, c.High}, {advisory.Medium, c.Medium}, {advisory.Low, c.Low}, {advisory.Unknown, c.Unknown}} {
 		if s.n > 0 {
@@ -145,7 +145,7 @@ func severityCounts(c fix.Counts) []severityCount {
 
 func countsInWords(c fix.Counts) string {
 	var words []string
-	for _, s := range severityCounts(c) {
+	for _, s := range planCounts(c) {
 		words = append(words, fmt.Sprintf("%d %s", s.n, s.severity))
 	}
 	if len(words) == 0 {

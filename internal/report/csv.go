@@ -46,7 +46,7 @@ func (l *listing) csvRow(f *Finding) []string {
 	p := l.findingPackage(f)
 	layer, instruction, base := "", "", "false"
 	if place := l.layerOf(f); place != nil {
-		layer, instruction, base = strconv.Itoa(place.Index), Instruction(place.CreatedBy), strconv.FormatBool(place.Base)
+		layer, instruction, base = strconv.Itoa(place.Index), l.instruction(place), strconv.FormatBool(place.Base)
 	}
 	score, vector, epss, published := "", "", "", ""
 	if f.CVSS != nil {

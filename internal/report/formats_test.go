@@ -3,7 +3,9 @@ package report
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -157,6 +159,81 @@ func TestFormatsAreDeterministic(t *testing.T) {
 			}
 			checkSafe(t, strings.ReplaceAll(string(first), "\r\n", "\n"))
 		})
+	}
+}
+
+// TestFormatsAgree: each format has all findings, or all those that count.
+func TestFormatsAgree(t *testing.T) {
+	for name, r := range map[string]*Report{"full": fullSample(), "large": largeReport(300), "hostile": hostileReport(), "active": fullSample().Filter(FilterOptions{ActiveOnly: true})} {
+		t.Run(name, func(t *testing.T) {
+			var active, aside int
+			for i := range r.Findings {
+				if r.Findings[i].Active() {
+					active++
+				} else {
+					aside++
+				}
+			}
+			subjects := 0
+			for _, v := range newListing(r).looseViolations {
+				subjects += len(newListing(r).subjects(v))
+			}
+			var sarifAside, junitCases, quality int
+			results := readSARIF(t, written(t, "sarif", formatOptions(), r)).Runs[0].Results
+			for _, res := range results {
+				sarifAside += len(res.Suppressions)
+			}
+			for _, s := range readJUnit(t, written(t, "junit", formatOptions(), r)).Suites {
+				for _, c := range s.Cases {
+					junitCases += count(!strings.HasSuffix(c.Class, ".policy") && !strings.HasSuffix(c.Class, ".scan"))
+				}
+			}
+			var issues []codeIssue
+			decodeStrictly(t, written(t, "gitlab-codequality", formatOptions(), r), &issues)
+			quality = len(issues)
+			trivy := readTrivy(t, written(t, "trivy", formatOptions(), r))
+			var trivyActive, trivyAside int
+			for _, res := range trivy.Results {
+				trivyActive += len(res.Vulnerabilities)
+				trivyAside += len(res.Modified)
+			}
+			for _, f := range r.Findings {
+				trivyActive += count(f.PackageID == "") // the distribution's end of life, told elsewhere
+			}
+			for what, counts := range map[string][2]int{
+				"sarif": {len(results), active + aside + subjects}, "suppressions": {sarifAside, aside}, "junit": {junitCases, active + aside},
+				"gitlab": {len(readGitLab(t, written(t, "gitlab", formatOptions(), r)).Vulnerabilities), active}, "code quality": {quality, active + subjects},
+				"csv": {len(readCSV(t, written(t, "csv", formatOptions(), r))) - 1, active + aside}, "trivy": {trivyActive, active}, "trivy aside": {trivyAside, aside},
+			} {
+				if counts[0] != counts[1] {
+					t.Errorf("%s has %d, want %d", what, counts[0], counts[1])
+				}
+			}
+		})
+	}
+}
+
+// TestFormatsAreBounded: an image in which much is without end does not take the
+// time that it would like to.
+func TestFormatsAreBounded(t *testing.T) {
+	r := largeReport(1000)
+	r.Layers[4].CreatedBy = "RUN " + strings.Repeat("set -eux; echo x && ", 50_000)
+	for i := range r.Packages {
+		if r.Packages[i].Layer == 4 {
+			for j := range 5000 {
+				r.Packages[i].Locations = append(r.Packages[i].Locations, Location{Path: fmt.Sprintf("app/%d/package.json", j), Layer: 4})
+			}
+		}
+	}
+	for _, f := range Formats() {
+		if slices.ContainsFunc(SBOMFormats(), func(b Format) bool { return b.Name == f.Name }) {
+			continue // which list every file of every package
+		}
+		start := time.Now()
+		written(t, f.Name, formatOptions(), r)
+		if d := time.Since(start); d > 5*time.Second { // takes well under a second; the rest is for a busy machine
+			t.Errorf("%s: took %v", f.Name, d)
+		}
 	}
 }
 

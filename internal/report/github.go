@@ -135,6 +135,9 @@ func (l *listing) tally() string {
 	if words := countWords(l.counts); words != "" {
 		line += " (" + words + ")"
 	}
+	if f := l.report.Filtered; f != nil && f.Hidden > 0 {
+		line += fmt.Sprintf(", %d more left out by the filter", f.Hidden)
+	}
 	if l.report.Incomplete() {
 		line += ", incomplete"
 	}

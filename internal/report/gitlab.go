@@ -59,7 +59,7 @@ func GitLab(w io.Writer, reports []*Report, o Options) error {
 	}
 	for _, r := range reports {
 		g := gitlabWriter{listing: newListing(r), doc: &doc, seen: map[string]int{}}
-		g.add()
+		g.add(o)
 	}
 	return encodeJSON(w, doc, " ")
 }
@@ -153,10 +153,10 @@ type gitlabWriter struct {
 	seen map[string]int
 }
 
-func (g *gitlabWriter) add() {
+func (g *gitlabWriter) add(o Options) {
 	tool := gitlabTool{ID: "strata", Name: "Strata", Version: cmp.Or(Safe(g.report.Tool.Version), "0"), Vendor: gitlabName{"Strata"}}
 	g.doc.Scan.Analyzer, g.doc.Scan.Scanner = tool, tool
-	if g.report.Incomplete() {
+	if g.report.Incomplete() && !o.AllowIncomplete {
 		g.doc.Scan.Status = "failure"
 	}
 	var aside int
@@ -185,6 +185,9 @@ func (g *gitlabWriter) messages(aside int) {
 	}
 	for _, text := range g.notChecked() {
 		g.say("warn", text)
+	}
+	if f := g.report.Filtered; f != nil && f.Hidden > 0 {
+		g.say("info", fmt.Sprintf("%s: %s left out by the filter", g.report.Image.Reference, plural(f.Hidden, "finding")))
 	}
 	if aside > 0 {
 		g.say("info", fmt.Sprintf("%s: %s left out, set aside or in packages that later layers took away", g.report.Image.Reference, plural(aside, "finding")))
@@ -242,13 +245,15 @@ func (g *gitlabWriter) details(f *Finding, p *Package) map[string]gitlabDetail {
 	}
 	if l := g.layerOf(f); l != nil && f.PackageID != "" {
 		details["layer"] = gitlabDetail{Type: "text", Name: "Layer", Value: fmt.Sprintf("%d %s", l.Index, Safe(l.DiffID))}
-		if l.CreatedBy != "" {
-			details["instruction"] = gitlabDetail{Type: "code", Name: "Instruction of the layer", Value: cutBytes(Safe(Instruction(l.CreatedBy)), sarifMaxText)}
+		if g.instruction(l) != "" {
+			details["instruction"] = gitlabDetail{Type: "code", Name: "Instruction of the layer", Value: g.instruction(l)}
 		}
 	}
 	var paths []gitlabDetail
-	for _, path := range g.pathsOf(f)[:min(len(g.pathsOf(f)), maxLinks)] {
-		paths = append(paths, gitlabDetail{Type: "text", Value: Safe(path)})
+	for i, path := range g.pathsOf(f) {
+		if i < maxLinks {
+			paths = append(paths, gitlabDetail{Type: "text", Value: Safe(path)})
+		}
 	}
 	if len(paths) > 0 {
 		details["paths"] = gitlabDetail{Type: "list", Name: "Files", Items: paths}

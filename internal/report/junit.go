@@ -6,6 +6,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -196,16 +197,23 @@ func (j *junitWriter) ruleCase(rule string) junitCase {
 	return c
 }
 
+// maxObjects is how many findings and packages of a violation are named.
+const maxObjects = 200
+
 // objects are what a violation is about, a line each.
 func (j *junitWriter) objects(v *policy.Violation) string {
-	var b strings.Builder
-	for _, id := range v.FindingIDs {
-		fmt.Fprintf(&b, "%s\n", Safe(id))
-	}
-	for _, id := range v.PackageIDs {
+	lines := slices.Clone(v.FindingIDs[:min(len(v.FindingIDs), maxObjects)])
+	for _, id := range v.PackageIDs[:min(len(v.PackageIDs), maxObjects)] {
 		if p := j.packages[id]; p != nil {
-			fmt.Fprintf(&b, "%s\n", Safe(p.Type+" "+p.Name+" "+p.Version))
+			lines = append(lines, p.Type+" "+p.Name+" "+p.Version)
 		}
+	}
+	var b strings.Builder
+	for _, line := range lines {
+		fmt.Fprintf(&b, "%s\n", Safe(line))
+	}
+	if more := len(v.FindingIDs) + len(v.PackageIDs) - len(lines); more > 0 {
+		fmt.Fprintf(&b, "and %d more\n", more)
 	}
 	return b.String()
 }
@@ -230,7 +238,7 @@ func (j *junitWriter) findingSuites() []junitSuite {
 		l := &j.report.Layers[i]
 		if findings := byLayer[l.Index]; len(findings) > 0 {
 			delete(byLayer, l.Index)
-			suites = append(suites, j.findingSuite(layerPhrase(l, bare), fmt.Sprintf("layer-%d", l.Index), findings))
+			suites = append(suites, j.findingSuite(j.layerPhrase(l, bare), fmt.Sprintf("layer-%d", l.Index), findings))
 		}
 	}
 	return suites
@@ -289,9 +297,10 @@ func (j *junitWriter) details(f *Finding) string {
 	line("package", cmp.Or(p.PURL, strings.TrimSpace(p.Name+" "+p.Version)))
 	line("remedy", remedy(f, bare))
 	if l := j.layerOf(f); l != nil && f.PackageID != "" {
-		line("layer", layerPhrase(l, bare))
+		line("layer", j.layerPhrase(l, bare))
 	}
-	for _, path := range j.pathsOf(f)[:min(len(j.pathsOf(f)), maxLinks)] {
+	paths := j.pathsOf(f)
+	for _, path := range paths[:min(len(paths), maxLinks)] {
 		line("path", path)
 	}
 	line("violates", strings.Join(j.objectors(f), ", "))

@@ -19,6 +19,8 @@ type listing struct {
 	findings []*Finding
 	// objections are the rules that object to a finding, by id and package.
 	objections map[objectKey][]*policy.Violation
+	// instructions are those of layers, on one line and not too long.
+	instructions map[*Layer]string
 	// looseViolations are those that name no finding: of licences, say.
 	looseViolations []*policy.Violation
 }
@@ -28,7 +30,7 @@ type objectKey struct{ finding, pkg string }
 
 func newListing(r *Report) *listing {
 	n := normal(*r)
-	l := &listing{view: newView(&n), objections: map[objectKey][]*policy.Violation{}}
+	l := &listing{view: newView(&n), objections: map[objectKey][]*policy.Violation{}, instructions: map[*Layer]string{}}
 	l.readViolations()
 	for i := range n.Findings {
 		l.findings = append(l.findings, &n.Findings[i])
@@ -166,15 +168,26 @@ type quote func(string) string
 func bare(s string) string { return s }
 
 // layerPhrase names a layer and its instruction: "layer 4 (RUN npm ci)".
-func layerPhrase(l *Layer, q quote) string {
-	if instruction := cutEnd(Safe(Instruction(l.CreatedBy)), maxInstruction); instruction != "" {
-		return fmt.Sprintf("layer %d (%s)", l.Index, q(instruction))
+func (l *listing) layerPhrase(layer *Layer, q quote) string {
+	if instruction := cutEnd(l.instruction(layer), maxInstruction); instruction != "" {
+		return fmt.Sprintf("layer %d (%s)", layer.Index, q(instruction))
 	}
-	return fmt.Sprintf("layer %d", l.Index)
+	return fmt.Sprintf("layer %d", layer.Index)
 }
 
 // maxInstruction is how much of an instruction is quoted in a sentence.
 const maxInstruction = 120
+
+// instruction is that of a layer, on one line and Safe. It is found once, as there
+// are many findings in a layer and an image may have instructions without end.
+func (l *listing) instruction(layer *Layer) string {
+	text, known := l.instructions[layer]
+	if !known {
+		text = cutBytes(Safe(cutBytes(Instruction(cutBytes(layer.CreatedBy, 1<<16)), sarifMaxText)), sarifMaxText)
+		l.instructions[layer] = text
+	}
+	return text
+}
 
 // title is the finding in a line: its id and what the advisory says.
 func title(f *Finding) string {
@@ -193,7 +206,7 @@ func (l *listing) what(f *Finding, q quote) string {
 		s = name + " is at the end of its life: nobody writes security updates for it"
 	}
 	if layer := l.layerOf(f); layer != nil && f.PackageID != "" {
-		s += ", in " + layerPhrase(layer, q)
+		s += ", in " + l.layerPhrase(layer, q)
 	}
 	return s
 }
@@ -228,8 +241,10 @@ func (l *listing) notChecked() []string {
 // repository is the reference without tag, digest and scheme, which changes less
 // from one build to the next.
 func repository(reference string) string {
-	if strings.HasPrefix(reference, "sbom:") || strings.HasPrefix(reference, "dir:") {
-		return reference // a path, which has no tag
+	for _, path := range []string{"sbom:", "dir:", "/", "./", "../"} {
+		if strings.HasPrefix(reference, path) {
+			return reference // what follows the : of a layout is the image's name
+		}
 	}
 	name, _, _ := strings.Cut(reference, "@")
 	if i := strings.LastIndexByte(name, ':'); i > strings.LastIndexByte(name, '/') {
@@ -286,11 +301,15 @@ func webLink(s string) string {
 	return link
 }
 
-// pathsOf are the files that tell of the finding's package.
+// maxPaths is how many files of a package are named.
+const maxPaths = 100
+
+// pathsOf are the files that tell of the finding's package, the first of them where
+// there are very many.
 func (l *listing) pathsOf(f *Finding) []string {
 	var paths []string
 	if p := l.packages[f.PackageID]; p != nil {
-		for _, loc := range p.Locations {
+		for _, loc := range p.Locations[:min(len(p.Locations), maxPaths)] {
 			if path := strings.TrimLeft(loc.Path, "/"); path != "" && !slices.Contains(paths, path) {
 				paths = append(paths, path)
 			}

@@ -212,7 +212,7 @@ func (m *mdWriter) layersTable() string {
 		if l.Base {
 			name += " base"
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %d |", name, mdCode(cutEnd(Safe(Instruction(l.CreatedBy)), maxInstruction)), Size(l.Size), l.introduced)
+		fmt.Fprintf(&b, "| %s | %s | %s | %d |", name, mdCode(cutEnd(m.instruction(l.Layer), maxInstruction)), Size(l.Size), l.introduced)
 		for _, n := range l.counts {
 			fmt.Fprintf(&b, " %d |", n)
 		}

@@ -16,12 +16,11 @@ import (
 // for code scanning" and "results exceed limit"): more makes it refuse the file,
 // or leave out without a word.
 const (
-	sarifMaxRuns      = 20
-	sarifMaxResults   = 25_000
-	sarifMaxLocations = 100
-	sarifMaxTags      = 10
-	sarifMaxName      = 255
-	sarifMaxText      = 1024
+	sarifMaxRuns    = 20
+	sarifMaxResults = 25_000
+	sarifMaxTags    = 10
+	sarifMaxName    = 255
+	sarifMaxText    = 1024
 	// sarifMaxHelp keeps the help of a rule that is in very many packages short;
 	// GitHub names no limit but that of the file.
 	sarifMaxHelpLines = 20
@@ -201,7 +200,7 @@ func (s *sarifWriter) locations(f *Finding) []sarifLocation {
 		paths = []string{s.imagePath()}
 	}
 	var out []sarifLocation
-	for _, path := range paths[:min(len(paths), sarifMaxLocations)] {
+	for _, path := range paths {
 		out = append(out, sarifLocation{Physical: sarifPhysical(path), Logical: logical, Message: &sarifText{Text: sarifCut(cmp.Or(strings.TrimSpace(p.Name+" "+p.Version), path), sarifMaxText)}})
 	}
 	return out
@@ -243,7 +242,7 @@ func (s *sarifWriter) properties(f *Finding) map[string]any {
 	}
 	if layer := s.layerOf(f); layer != nil {
 		p["layer"], p["layerDiffId"], p["layerDigest"] = layer.Index, layer.DiffID, layer.Digest
-		p["instruction"], p["base"] = cutEnd(Safe(Instruction(layer.CreatedBy)), sarifMaxText), layer.Base
+		p["instruction"], p["base"] = s.instruction(layer), layer.Base
 	}
 	if pkg.StateLayer >= 0 {
 		p["stateLayer"] = pkg.StateLayer

@@ -78,9 +78,9 @@ func (s *sarifWriter) help(f *Finding, same []*Finding) sarifText {
 		}
 		layer := ""
 		if l := s.layerOf(g); l != nil {
-			layer = layerPhrase(l, bare)
+			layer = s.layerPhrase(l, bare)
 		}
-		fmt.Fprintf(&text, "%s.\n", Safe(remedy(g, bare)))
+		fmt.Fprintf(&text, "%s.\n", sarifCut(remedy(g, bare), sarifMaxText))
 		fmt.Fprintf(&md, "| %s | %s | %s | %s |\n", mdCode(whole(g.PackageName)), mdCode(whole(g.PackageVersion)), mdFix(g), mdText(layer))
 	}
 	if f.CVSS != nil {

@@ -282,7 +282,7 @@ func TestListingViolations(t *testing.T) {
 func TestRepository(t *testing.T) {
 	for in, want := range map[string]string{
 		"alpine:3.19": "alpine", "registry.example:5000/shop/app:1.4": "registry.example:5000/shop/app", "localhost:5000/app": "localhost:5000/app",
-		"app@sha256:abc": "app", "app:1@sha256:abc": "app", "app.tar": "app.tar", "": "image", "sbom:app.cdx.json": "sbom:app.cdx.json", "dir:/": "dir:/",
+		"app@sha256:abc": "app", "app:1@sha256:abc": "app", "app.tar": "app.tar", "": "image", "sbom:app.cdx.json": "sbom:app.cdx.json", "dir:/": "dir:/", "/images/oci:app": "/images/oci:app", "./out:app": "./out:app",
 	} {
 		if got := repository(in); got != want {
 			t.Errorf("repository(%q) = %q, want %q", in, got, want)

@@ -39,7 +39,11 @@ func TestScripts(t *testing.T) {
 			"mkdb":     mkdb,
 			"damage":   damage,
 			"code":     code,
-			"dates":    dates,
+
+			"action":       action,
+			"gitlabjob":    gitlabjob,
+			"jenkinsstage": jenkinsstage,
+			"dates":        dates,
 		},
 	})
 }

@@ -34,7 +34,7 @@ func textClassifiers() []textClassifier {
 		{"moodle", "version.php", "MOODLE", `\$release\s*= '(\d+\.\d+(?:\.\d+)?)`, "moodle", nil, fromSource},
 		// The library of a toolchain is what its programs were built with, and they
 		// tell so; what is left are flaws of the go command.
-		{"go", "VERSION", "go1.", `^go(1\.\d+(?:\.\d+)?(?:(?:rc|beta)\d+)?)`, "", []inventory.KnownAs{{Ecosystem: ecosystemGo, Name: "toolchain"}}, realCI + "golang-1.19-src"},
+		{"go", "VERSION", "go1.", `^go(1\.\d+(?:\.\d+)?(?:(?:rc|beta)\d+)?)`, "", []inventory.KnownAs{{Ecosystem: ecosystemGo, Name: "toolchain"}}, realHand + "golang-1.19-go"},
 		{"erlang", "OTP_VERSION", "", `^(\d+(?:\.\d+)+)`, "", nil, realCI + "erlang-base"},
 		{"elixir", "elixir/ebin/elixir.app", "", `\{vsn, ?"(\d+\.\d+\.\d+[^"]*)"`, "", nil, realCI + "elixir"},
 		{"rabbitmq", "ebin/rabbit.app", "", `\{vsn, ?"(\d+\.\d+\.\d+[^"]*)"`, "rabbitmq", nil, realHand + "rabbitmq-server"},
@@ -62,7 +62,7 @@ func textClassifiers() []textClassifier {
 		{"nifi", "nifi-framework-api-#.jar", "", "", "nifi", nil, fromSource},
 		// Many programs have ZooKeeper's jar as a client: the server is in a
 		// directory of its own.
-		{"zookeeper", "zookeeper-#.jar", "", "", "zookeeper", nil, realHand + "libzookeeper-java"},
+		{"zookeeper", "zookeeper-#.jar", "", "", "zookeeper", nil, fromSource},
 	}
 }
 

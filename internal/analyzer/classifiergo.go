@@ -46,7 +46,7 @@ func goProducts() []goProduct {
 		{"traefik", "", []string{"github.com/traefik/traefik/cmd/traefik", "github.com/containous/traefik/cmd/traefik"}, "", []sign{{}}, fromSource},
 		{"caddy", "", []string{"github.com/caddyserver/caddy/cmd/caddy", "caddy"}, "github.com/caddyserver/caddy/v2", []sign{{}}, realHand + "caddy"},
 		{"grafana", "grafana", []string{"github.com/grafana/grafana/pkg/cmd/grafana", "github.com/grafana/grafana/pkg/cmd/grafana-server"}, "", []sign{{}}, fromSource},
-		{"prometheus", "prometheus", []string{"github.com/prometheus/prometheus/cmd/prometheus"}, "", []sign{{}}, realCI + "prometheus-alertmanager; " + realHand + "prometheus"},
+		{"prometheus", "prometheus", []string{"github.com/prometheus/prometheus/cmd/prometheus"}, "", []sign{{}}, realHand + "prometheus"},
 		{"alertmanager", "alertmanager", []string{"github.com/prometheus/alertmanager/cmd/alertmanager"}, "", []sign{{}}, realCI + "prometheus-alertmanager"},
 		{"minio", "minio", []string{"github.com/minio/minio"}, "", []sign{
 			{anchor: "\x00RELEASE.20", pattern: `\x00RELEASE\.(20\d\d-\d\d-\d\dT\d\d-\d\d-\d\dZ)\x00`},

@@ -135,7 +135,7 @@ func classifiers() []classifier {
 		}, "python", nil, realCI + "python3.11-minimal, libpython3.11"},
 		{"pypy", []string{"libpypy-c.so", "libpypy3-c.so", "libpypy3.9-c.so", "libpypy3.10-c.so", "libpypy3.11-c.so"}, []sign{
 			{anchor: "[PyPy ", pattern: `\[PyPy (\d+\.\d+\.\d+)`},
-		}, "", nil, realHand + "pypy3-lib"},
+		}, "", nil, realHand + "pypy3"},
 		{"php", []string{"php", "php-fpm", "php-cgi", "php-cli", "libphp.so", "phpdbg"}, []sign{
 			{anchor: "X-Powered-By: PHP/", pattern: `PHP/(\d+\.\d+\.\d+(?:(?:alpha|beta|RC)\d+)?)`},
 		}, "php", nil, realCI + "php8.2-cli; " + realHand + "libphp8.2-embed"},

@@ -3,6 +3,7 @@ package analyzer
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"strata/internal/imagetest"
 	"strata/internal/inventory"
 )
 
@@ -233,6 +235,54 @@ func TestClassifiedOwners(t *testing.T) {
 				}
 			}
 			if diff := cmp.Diff([]string{"bin/bash 5.2.15 bash", "usr/local/bin/bash 5.2.15 "}, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestClassifiedOwnersAcrossLayers: who owns a program is told by the layer that
+// brings it, and stays so when later layers rewrite the package database or only
+// touch the program; another version over it is nobody's.
+func TestClassifiedOwnersAcrossLayers(t *testing.T) {
+	const owns = "/var/lib/dpkg/info/bash.list --\n/.\n/bin/bash\n"
+	program := func(version string) string {
+		return "/bin/bash --\n" + elfTop + "@(#)Bash version " + version + "(1) release GNU\n"
+	}
+	const status = "/var/lib/dpkg/status --\nPackage: bash\nStatus: install ok installed\nArchitecture: amd64\nVersion: 5.2.15-2\n"
+	base := "-- layer0" + owns + "-- layer0" + status + "-- layer0" + program("5.2.15")
+	for name, tt := range map[string]struct {
+		later string
+		want  []string
+	}{
+		"the database is rewritten": {"-- layer1/etc/x --\n-- layer2" + status + "\nPackage: x\nStatus: install ok installed\nVersion: 1\n",
+			[]string{"5.2.15 of bash, layer 0, present"}},
+		"the program is only touched": {"-- layer1" + program("5.2.15"), []string{"5.2.15 of bash, layer 0, present"}},
+		"the program is upgraded":     {"-- layer1" + owns + "-- layer1" + program("5.2.21"), []string{"5.2.15 of bash, layer 0, shadowed", "5.2.21 of bash, layer 1, present"}},
+		"another is put over it":      {"-- layer1" + program("5.3.0"), []string{"5.2.15 of bash, layer 0, shadowed", "5.3.0 of , layer 1, present"}},
+		"the program is deleted":      {"-- layer1/bin/.wh.bash --\n", []string{"5.2.15 of bash, layer 0, removed"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			spec, err := imagetest.Parse([]byte(base + tt.later))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var layers []*inventory.Layer
+			for i := range spec.Layers {
+				b, err := spec.LayerTar(i)
+				if err != nil {
+					t.Fatal(err)
+				}
+				layers = append(layers, runLayer(t, &Runner{Analyzers: Default(), Memory: &Memory{}}, bytes.NewReader(b)))
+			}
+			var got []string
+			for _, p := range inventory.Merge(layers).Packages {
+				if p.Type == "generic" {
+					got = append(got, fmt.Sprintf("%s of %s, layer %d, %s", p.Version, p.Owner, p.Layer, p.State))
+				}
+			}
+			slices.Sort(got)
+			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})

@@ -35,9 +35,9 @@ func TestEnded(t *testing.T) {
 	want := []string{
 		"-1 EOL-debian-9 2022-06-30 23:59:59: Debian GNU/Linux 9 (stretch) has had no security updates since 2022-06-30: vulnerabilities found later are in no advisory; move to debian 13 (supported until 2030-06-30) or newer",
 		"0 EOL-python-3.8 2024-10-14 23:59:59: Python 3.8 has had no security updates since 2024-10-14; move to Python 3.14 (supported until 2030-10-31) or newer",
-		"5 EOL-temurin-23 2025-03-18 23:59:59: Java 23 has had no security updates since 2025-03-18; move to a release that is supported",
+		"5 EOL-temurin-23 2025-03-18 23:59:59: Java 23 has had no security updates since 2025-03-18; move to Java 25 or newer",
 		"6 EOL-openssl-1.1.1 2023-09-11 23:59:59: OpenSSL 1.1.1 has had no security updates since 2023-09-11; move to OpenSSL 3.5 (supported until 2030-04-08) or newer",
-		"7 EOL-nginx-1.21 2022-06-21 23:59:59: nginx 1.21 has had no security updates since 2022-06-21; move to a release that is supported",
+		"7 EOL-nginx-1.21 2022-06-21 23:59:59: nginx 1.21 has had no security updates since 2022-06-21; move to nginx 1.29 or newer",
 		"10 EOL-dotnet-8 2026-11-10 23:59:59: .NET 8 has had no security updates since 2026-11-10; move to .NET 10 (supported until 2028-11-14) or newer",
 		"11 EOL-postgresql-9.6 2021-11-11 23:59:59: PostgreSQL 9.6 has had no security updates since 2021-11-11; move to PostgreSQL 18 (supported until 2030-11-14) or newer",
 	}

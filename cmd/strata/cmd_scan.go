@@ -171,6 +171,11 @@ func (o *scanOptions) checkReport() ([]output, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, out := range outputs {
+		if o.allPlatforms && report.CheckSBOMFormat(out.format) == nil {
+			return nil, fmt.Errorf("--format %s: each image has a document of its own; `strata sbom --all-platforms --vulnerabilities -f %s -o app-%s` writes them", out.format, out.format, platformMark)
+		}
+	}
 	return outputs, o.formatOptions.check(outputs)
 }
 

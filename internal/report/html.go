@@ -96,6 +96,7 @@ type htmlImage struct {
 	Nothing        string
 	Packages       []htmlPackage
 	PackageCount   string
+	PackagesListed int
 	Licenses       []htmlLicense
 	Coverage       []htmlCoverage
 	Advisories     string
@@ -151,10 +152,9 @@ type htmlFinding struct {
 	Severity, ID, URL     string
 	Package, Version, Fix string
 	Path, Summary, Note   string
-	KEV, Fails            bool
+	KEV, Fails, New       bool
 	EPSS                  string
 	Score                 string
-	Published             string
 	// Rank is what the script sorts severities by.
 	Rank int
 }

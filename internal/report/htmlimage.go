@@ -27,10 +27,10 @@ func newHTMLImage(r *Report, n int) htmlImage {
 		Removed: h.apart("removed", h.removed, h.whereabouts), RemovedCount: len(h.removed), RemovedTally: plural(len(h.removed), "finding"),
 		Aside: h.apart("aside", h.suppressed, h.aside), AsideCount: len(h.suppressed), AsideTally: plural(len(h.suppressed), "finding"),
 		Packages: h.packageRows(), Licenses: h.licenseRows(), Coverage: h.coverageRows(), Problems: h.problems(),
-		Advisories: h.advisoryLine(),
+		Advisories: h.advisoryLine(), PackagesListed: h.listed,
 	}
 	out.PackageCount = plural(h.present, "package")
-	if gone := len(h.report.Packages) - h.present; gone > 0 {
+	if gone := h.listed - h.present; gone > 0 {
 		out.PackageCount += fmt.Sprintf(", %d more in lower layers", gone)
 	}
 	if h.counts.Total() == 0 {
@@ -264,7 +264,7 @@ func (h *htmlWriter) findingRows(findings []*Finding) []htmlFinding {
 		row := htmlFinding{
 			Severity: severityWord(f.Severity, plenty), ID: whole(f.ID), URL: vulnerabilitySource(f.ID).URL, Package: whole(p.Name), Version: whole(p.Version),
 			Fix: whole(f.FixedVersion), Path: packagePath(&p), Summary: cutEnd(Safe(f.Summary), maxMessage), KEV: f.KEV, Fails: h.fails(f),
-			Published: day(f.Published), Rank: weight(f),
+			New: f.New != nil && *f.New, Rank: weight(f),
 		}
 		if f.Status != Affected && f.Status != "" {
 			row.Note = strings.ReplaceAll(Safe(string(f.Status)), "_", " ")
@@ -322,12 +322,15 @@ func (h *htmlWriter) packageRows() []htmlPackage {
 	return rows
 }
 
+// maxExpression is how much of a licence is shown: some have a dozen parts.
+const maxExpression = 2000
+
 // licenseWords are a package's licence and its class.
 func licenseWords(p *Package) (expression, class string) {
 	if p.License != nil {
-		return whole(p.License.Expression), Safe(string(p.License.Class))
+		return cutMiddle(Safe(p.License.Expression), maxExpression), Safe(string(p.License.Class))
 	}
-	return whole(strings.Join(p.Licenses, ", ")), ""
+	return cutMiddle(Safe(strings.Join(p.Licenses, ", ")), maxExpression), ""
 }
 
 // maxExamples is how many packages are named with a licence.

@@ -33,7 +33,8 @@ func SBOMFormats() []Format {
 //
 // A bill lists what is in the final file system. What a later layer replaced or
 // removed still ships, but whoever reads a bill takes what it lists for
-// installed, so it is left out unless asked for, and then it is marked.
+// installed, so it is left out unless asked for, and then it is marked. A program
+// that a package of the distribution owns is that package, and not listed twice.
 type SBOMOptions struct {
 	// IncludeRemoved lists packages that a later layer replaced or removed too.
 	// Their state is told, and CycloneDX has them with scope "excluded".
@@ -61,7 +62,8 @@ func newBill(r *Report, o SBOMOptions) *bill {
 		b.layers[r.Layers[i].Index] = i
 	}
 	for i := range r.Packages {
-		if p := &r.Packages[i]; inFinalImage(p.State) || o.IncludeRemoved {
+		p := &r.Packages[i]
+		if !p.ownersAffair() && (inFinalImage(p.State) || o.IncludeRemoved) {
 			b.packages = append(b.packages, p)
 		}
 	}

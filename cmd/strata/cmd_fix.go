@@ -39,6 +39,8 @@ type fixOptions struct {
 	tags       int
 	color      string
 	incomplete bool
+	// setAside are the files that set findings aside, which need no fix then.
+	setAside policyOptions
 }
 
 func newFixCommand(a *app) *cobra.Command {
@@ -72,6 +74,7 @@ Exit codes:
 	f := cmd.Flags()
 	f.SortFlags = false
 	flagGroup(f, "Plan", o.planFlags)
+	flagGroup(f, "Set aside", o.setAside.setAsideFlags)
 	flagGroup(f, "Advisories", o.advisoryOptions.flags)
 	o.imageOptions.flags(f)
 	return cmd
@@ -120,6 +123,10 @@ func (a *app) fix(ctx context.Context, ref string, o *fixOptions) (err error) {
 	if err != nil {
 		return err
 	}
+	decider, err := a.decider(&o.setAside)
+	if err != nil {
+		return err
+	}
 	in := remedy.Input{Target: o.target}
 	if in.Dockerfile, err = readDockerfile(o.dockerfile); err != nil {
 		return err
@@ -130,10 +137,15 @@ func (a *app) fix(ctx context.Context, ref string, o *fixOptions) (err error) {
 	if err != nil {
 		return timeoutCause(ctx, err)
 	}
+	if err := a.decide(decider, r); err != nil {
+		return err
+	}
+	leaveOut(in.Match, r)
 	plan, err := remedy.New(in)
 	if err != nil {
 		return err
 	}
+	plan.Incomplete = r.Incomplete()
 	for _, p := range r.Problems {
 		if p.Incomplete {
 			plan.Notes = append(plan.Notes, problemNote(p))
@@ -148,6 +160,23 @@ func (a *app) fix(ctx context.Context, ref string, o *fixOptions) (err error) {
 		return exitCode(exitIncomplete)
 	}
 	return nil
+}
+
+// leaveOut marks the findings that waivers, VEX and policies set aside.
+func leaveOut(m *match.Result, r *report.Report) {
+	type key struct{ pkg, id string }
+	aside := map[key]*report.Suppression{}
+	for i := range r.Findings {
+		if f := &r.Findings[i]; f.Suppressed != nil {
+			aside[key{f.PackageID, f.ID}] = f.Suppressed
+		}
+	}
+	for i := range m.Findings {
+		f := &m.Findings[i]
+		if s := aside[key{f.PackageID, f.ID}]; s != nil && f.Suppressed == nil {
+			f.Suppressed = &match.Suppression{By: string(s.By), Reason: s.Reason}
+		}
+	}
 }
 
 func problemNote(p report.Problem) string {

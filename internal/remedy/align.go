@@ -97,7 +97,11 @@ func (r *statement) is(w *statement) bool {
 		return false
 	}
 	if r.verb == "RUN" {
-		return slices.Contains(w.texts, r.texts[0])
+		made := r.texts[0]
+		return slices.ContainsFunc(w.texts, func(text string) bool {
+			// Before what no shell runs, the build arguments stay: |1 V=1 program
+			return text == made || strings.HasPrefix(made, "|") && text != "" && strings.HasSuffix(made, " "+text)
+		})
 	}
 	n := len(r.words)
 	if n == 0 || len(w.words) == 0 {
@@ -108,7 +112,8 @@ func (r *statement) is(w *statement) bool {
 	}
 	// The classic builder: COPY file:5b1e… in /app/
 	hashed := n >= 3 && r.words[n-2] == "in" && (strings.HasPrefix(r.words[0], "file:") || strings.HasPrefix(r.words[0], "dir:") || strings.HasPrefix(r.words[0], "multi:"))
-	return hashed && strings.Trim(r.words[n-1], "/") == strings.Trim(strings.TrimPrefix(w.words[len(w.words)-1], "./"), "/")
+	to := func(path string) string { return strings.Trim(strings.TrimPrefix(path, "./"), "/") }
+	return hashed && to(r.words[n-1]) == to(w.words[len(w.words)-1])
 }
 
 // withoutFlags are the words that are no flags.

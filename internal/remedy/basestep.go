@@ -105,11 +105,11 @@ func (p *planner) weigh(c *Candidate) choice {
 	had := map[key]bool{}
 	for i := range p.Match.Findings {
 		f := &p.Match.Findings[i]
-		if !planned(p.Match, p.Inventory, i) || f.Layer >= p.base {
+		if f.Layer >= p.base || f.Package < 0 || f.Package >= len(p.Inventory.Packages) {
 			continue
 		}
 		k := keyOf(f, p.Inventory)
-		had[k] = true
+		had[k] = true // also what was set aside: that it is still there is no news
 		if p.open[i] && !has[k] {
 			out.fixes = append(out.fixes, i)
 		}
@@ -190,8 +190,7 @@ func (p *planner) editFrom(d *draft, c *Candidate) {
 	file := p.Dockerfile
 	from := &file.Stages[file.chain(p.stage)[0]].Instructions[0]
 	d.File, d.Line = file.Path, from.Line
-	args := from.text[from.args:]
-	written := strings.Fields(args)[0]
+	written := file.Stages[file.chain(p.stage)[0]].from()
 	globals := file.globalVariables()
 	now := expand(written, globals)
 	name, tag, digest := splitReference(now)
@@ -210,12 +209,10 @@ func (p *planner) editFrom(d *draft, c *Candidate) {
 		d.Notes = append(d.Notes, fmt.Sprintf("%s names it already (%s): build with --pull", file.Path, cmp.Or(tag, digest)))
 		return
 	}
-	if e, ok := setTo(written, want, globals); ok {
-		d.edits, d.Notes = append(d.edits, e), append(d.Notes, lineNote(file.text, e))
-		return
+	e := from.setReference(written, want, globals)
+	if d.edits = append(d.edits, e); e.start < from.start || e.end > from.end {
+		d.Notes = append(d.Notes, lineNote(file.text, e))
 	}
-	start := from.args + strings.Index(args, written)
-	d.edits = append(d.edits, edit{from.at[start], from.at[start+len(written)-1] + 1, want})
 }
 
 // splitReference takes a name in a FROM apart.

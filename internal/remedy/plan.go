@@ -31,6 +31,9 @@ func New(in Input) (*Plan, error) {
 	p.order()
 	p.stays()
 	p.rebuilds()
+	for _, e := range in.Match.Ended {
+		p.note("%s", e.Summary)
+	}
 	p.plan.Diff = p.diff()
 	return p.plan, nil
 }
@@ -252,7 +255,7 @@ func (p *planner) ours(layer int, ch *Change) bool {
 // file of the project.
 func (p *planner) layerSteps(layer int, changes []*Change) {
 	s := p.instruction(layer)
-	made := s.propose(changes)
+	made := p.propose(s, changes)
 	files := map[string][]*Change{}
 	var here []*Change
 	for _, ch := range changes {
@@ -267,7 +270,10 @@ func (p *planner) layerSteps(layer int, changes []*Change) {
 	}
 	if len(here) > 0 {
 		d := p.draft(StepInstruction, layer, s, here)
-		d.edits, d.Notes = made.edits, append(made.notes, p.elsewhere(s, made.edits)...)
+		d.Notes = append(made.notes, p.elsewhere(s, made.edits)...)
+		if s.Line > 0 { // else they are edits of the history
+			d.edits = made.edits
+		}
 		if d.Proposed = s.proposed(made.edits); d.Proposed == d.Instruction {
 			d.Proposed = ""
 		}
@@ -277,6 +283,13 @@ func (p *planner) layerSteps(layer int, changes []*Change) {
 	for _, file := range sortedKeys(files) {
 		d := p.draft(StepProject, layer, s, files[file])
 		d.Title = fmt.Sprintf("In %s, take %s", strings.TrimSuffix(file, majorStep), p.names(files[file]))
+		if strings.HasPrefix(file, goToolchain) {
+			d.Title = fmt.Sprintf("Build with Go %s or newer", files[file][0].To)
+			p.editToolchain(&d, files[file][0].To)
+		}
+		if from := s.flag("from"); from != "" {
+			d.Notes = append(d.Notes, fmt.Sprintf("the files come from %s, where they are built", from))
+		}
 		p.drafts = append(p.drafts, d)
 	}
 }

@@ -68,7 +68,7 @@ func packages(lines ...string) *inventory.Image {
 		f := strings.Fields(l)
 		p := inventory.ImagePackage{ID: fmt.Sprintf("p%d", i), State: inventory.Present, StateLayer: -1}
 		p.Type, p.Name, p.Version = f[1], f[2], f[3]
-		p.Ecosystem = map[string]string{"deb": "Debian:12", "npm": "npm", "pypi": "PyPI"}[p.Type]
+		p.Ecosystem = map[string]string{"deb": "Debian:12", "npm": "npm", "pypi": "PyPI", "golang": "Go"}[p.Type]
 		layer, gone := strings.CutSuffix(f[0], "/gone")
 		p.Layer = int(layer[0] - '0')
 		if gone {

@@ -1,8 +1,6 @@
 package remedy
 
 import (
-	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 )
@@ -24,20 +22,42 @@ type site struct {
 // propose writes into the instruction what asks for the changes' versions. It
 // marks those that it names, and the files that decide for the others.
 func (c *site) propose(changes []*Change) proposal {
+	p := c.proposeCalls(changes)
+	rest := slices.DeleteFunc(slices.Clone(changes), func(ch *Change) bool { return ch.Named || ch.added })
+	rest = slices.DeleteFunc(slices.Clone(rest), func(ch *Change) bool { return ch.File != "" || c.literal(&p, ch) })
+	for _, ch := range rest {
+		ch.File = c.project(ch)
+	}
+	p.edits = sortEdits(p.edits)
+	return p
+}
+
+// proposeCalls changes the calls of package managers, and nothing else.
+func (c *site) proposeCalls(changes []*Change) proposal {
 	var p proposal
 	rest := changes
 	scripts := c.scripts(c.file)
 	for n := range scripts {
 		rest = c.inScript(&p, &scripts[n], rest)
 	}
-	rest = slices.DeleteFunc(slices.Clone(rest), func(ch *Change) bool { return ch.File != "" || c.literal(&p, ch) })
-	if len(rest) > 0 && (c.Verb == "COPY" || c.Verb == "ADD") {
-		if from := c.flag("from"); from != "" {
-			p.notes = append(p.notes, fmt.Sprintf("the files come from %s: build it with the newer packages", from))
+	return p
+}
+
+// goToolchain is the file of what comes with the Go compiler.
+const goToolchain = "the Go toolchain"
+
+// project is the file that decides the version of a language's package where the
+// instruction only brings what was built of it; empty for others.
+func (c *site) project(ch *Change) string {
+	if ch.Type == "golang" && ch.Name == "stdlib" {
+		return goToolchain
+	}
+	for i := range c.managers {
+		if m := &c.managers[i]; m.locked != "" && slices.Contains(m.types, ch.Type) {
+			return m.locked
 		}
 	}
-	p.edits = sortEdits(p.edits)
-	return p
+	return ""
 }
 
 // inScript changes a script, and gives the changes that it has no place for.
@@ -140,6 +160,7 @@ func (c *site) unnamed(p *proposal, s *script, k *call, changes []*Change) {
 		var names []string
 		for _, ch := range changes {
 			names = append(names, ch.Name)
+			ch.added = true
 		}
 		at := s.after(k.command.end)
 		p.edits = append(p.edits, edit{at, at, " && " + withSudo(s, k) + m.more + " " + strings.Join(unique(names), " ")})
@@ -154,11 +175,19 @@ func (c *site) unnamed(p *proposal, s *script, k *call, changes []*Change) {
 				arg = " " + arg
 			}
 			more = append(more, arg)
+			ch.added = true
 		}
 		p.edits = append(p.edits, edit{at, at, strings.Join(unique(more), "")})
+	case m.locked == "":
+		for _, ch := range changes {
+			ch.added = true
+		}
+		p.notes = append(p.notes, "build it without the cache (docker build --no-cache): what is installed beside the named packages is then the newest")
 	default:
 		for _, ch := range changes {
-			ch.File = cmp.Or(m.locked, "the project of the program")
+			if ch.File = m.locked; c.project(ch) == goToolchain {
+				ch.File = goToolchain
+			}
 		}
 	}
 }

@@ -64,6 +64,9 @@ type Plan struct {
 	Diff string `json:"diff,omitempty"`
 	// Notes are what the reader should know of the plan as a whole.
 	Notes []string `json:"notes"`
+	// Incomplete tells that a layer or the advisories could not be had, so that
+	// findings may be missing. New leaves it to the caller.
+	Incomplete bool `json:"incomplete"`
 }
 
 // A Subject names the image.
@@ -186,6 +189,8 @@ type Change struct {
 	// sourceVersion tells that the package has another version than its source
 	// package, of which To is one.
 	sourceVersion bool
+	// added tells that it was added to an instruction that doesn't name it.
+	added bool
 	// fixes and leaves are the findings, by their index.
 	fixes, leaves []int
 }

@@ -331,6 +331,15 @@ func brought(refs []fix.Ref) string {
 	return fmt.Sprintf("; brings %s (%s)", countsInWords(countRefs(refs)), ids(names, 3))
 }
 
+// nothingToFix says that there are no findings, and not that there is nothing,
+// where not all was looked at.
+func nothingToFix(p *fix.Plan) string {
+	if p.Incomplete {
+		return "No active findings in what was checked; not all was, see above"
+	}
+	return "No active findings: nothing to fix"
+}
+
 func (t *planTable) stays() {
 	if len(t.Stays) == 0 {
 		return
@@ -378,7 +387,7 @@ func (t *planTable) end() {
 	t.line()
 	switch {
 	case t.Before.Total() == 0:
-		t.paragraph(bold, "No active findings: nothing to fix", 0, t.width)
+		t.paragraph(bold, nothingToFix(t.Plan), 0, t.width)
 	case t.After.Total() == 0:
 		t.put(onGreen, "After "+plural(len(t.Steps), "step")+": no findings are left")
 		t.line()

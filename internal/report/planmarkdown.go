@@ -50,7 +50,7 @@ func (m *planDocument) head() {
 	m.f("## Fixes for %s\n\n", mdCode(m.Image.Reference))
 	switch {
 	case m.Before.Total() == 0:
-		m.f("No active findings: nothing to fix.\n")
+		m.f("%s.\n", nothingToFix(m.Plan))
 	case len(m.Steps) == 0:
 		m.f("%s, and no change is known that would remove any of them.\n", capital(plural(m.Before.Total(), "finding")))
 	default:

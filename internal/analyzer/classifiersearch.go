@@ -255,5 +255,5 @@ func codeSection(name string) bool {
 	case ".text", ".eh_frame", ".eh_frame_hdr", ".gcc_except_table", ".symtab", ".strtab", ".gnu.hash", ".gopclntab", ".init_array", ".plt":
 		return true
 	}
-	return strings.HasPrefix(name, ".rela") || strings.HasPrefix(name, ".debug_") || strings.HasPrefix(name, ".gnu.version")
+	return strings.HasPrefix(name, ".rel") || strings.HasPrefix(name, ".debug_") || strings.HasPrefix(name, ".gnu.version")
 }

@@ -33,10 +33,11 @@ func classifiers() []classifier {
 		{"mariadb", []string{"mariadbd", "mariadb", "mysqld", "mysql"}, []sign{
 			{anchor: "-MariaDB", pattern: `(\d+\.\d+\.\d+)-MariaDB`},
 		}, "mariadb", nil, realCI + "mariadb-client-core; " + realHand + "mariadb-server-core"},
+		// Bitnami's mysql-client is MariaDB's: its ranges would fit all of MySQL.
 		{"mysql", []string{"mysqld", "mysql"}, []sign{
 			{anchor: "/mysql-", pattern: `/mysql-(\d+\.\d+\.\d+)(?:-\w+)?/`},
 			{anchor: "\x00mysql", pattern: `\x00(\d+\.\d+\.\d+)(?:-\w+)?\x00+mysql`},
-		}, "mysql-client", nil, fromSource},
+		}, "", nil, fromSource},
 		{"mongodb", []string{"mongod", "mongos"}, []sign{
 			{anchor: "\x00tcmalloc", pattern: `\x00(\d+\.\d+\.\d+)\x00+tcmalloc`},
 			{anchor: "\x00heap_size", pattern: `\x00(\d+\.\d+\.\d+)\x00+heap_size`},

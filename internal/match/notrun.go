@@ -65,8 +65,8 @@ func notRun(p *inventory.Package) string {
 
 // nameMatches tells whether a name is as the pattern, which may have one *.
 func nameMatches(pattern, name string) bool {
-	before, after, any := strings.Cut(pattern, "*")
-	if !any {
+	before, after, wild := strings.Cut(pattern, "*")
+	if !wild {
 		return name == pattern
 	}
 	return len(name) >= len(before)+len(after) && strings.HasPrefix(name, before) && strings.HasSuffix(name, after)

@@ -94,7 +94,7 @@ func optionalTime(t time.Time) *time.Time {
 
 func newPackage(p *inventory.ImagePackage) Package {
 	out := Package{
-		ID: p.ID, Type: p.Type, Name: p.Name, Version: p.Version, Arch: p.Arch, PURL: p.PURL, Ecosystem: p.Ecosystem,
+		ID: p.ID, Type: p.Type, Name: p.Name, Version: p.Version, Arch: p.Arch, PURL: p.PURL, Ecosystem: p.Ecosystem, KnownAs: p.KnownAs,
 		SourceName: p.SourceName, SourceVersion: p.SourceVersion, Layer: p.Layer, Locations: p.Locations,
 		State: p.State, StateLayer: p.StateLayer, Licenses: p.Licenses, Owner: p.Owner,
 	}

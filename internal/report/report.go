@@ -184,6 +184,9 @@ type Package struct {
 	PURL    string `json:"purl"`
 	// Ecosystem is OSV's, with release: "npm", "Debian:12".
 	Ecosystem string `json:"ecosystem"`
+	// KnownAs are all names by which advisories know it, when those are others
+	// than Ecosystem and Name, or more.
+	KnownAs []inventory.KnownAs `json:"known_as,omitempty"`
 	// SourceName and SourceVersion are those of the distribution's source
 	// package; empty when equal to Name and Version.
 	SourceName    string `json:"source_name"`

@@ -130,6 +130,9 @@ func (b *bill) ofPackage(p *Package) properties {
 		}
 	}
 	out.add(sbom.Ecosystem, p.Ecosystem)
+	for _, k := range p.KnownAs {
+		out.add(sbom.KnownAs, sbom.KnownAsText(k))
+	}
 	out.add(sbom.SourceName, p.SourceName)
 	out.add(sbom.SourceVersion, p.SourceVersion)
 	out.add(sbom.Owner, p.Owner)

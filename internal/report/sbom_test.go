@@ -59,6 +59,7 @@ func billSample() *Report {
 	}}
 	r.Packages[3].License = &License{Class: license.Unknown}
 	r.Packages[4].Licenses = []string{"MIT", "see <text>LICENSE</text>\nPackageName: fake"}
+	r.Packages[len(r.Packages)-1].KnownAs = []inventory.KnownAs{{Ecosystem: "Bitnami", Name: "java", Version: "8.0.392"}, {Ecosystem: "Maven", Name: "org.example:it"}}
 	r.Problems = append(r.Problems, Problem{Layer: 3, Message: "blob: gzip: invalid checksum", Incomplete: true})
 	return r
 }
@@ -94,7 +95,7 @@ func TestSBOMRoundTrip(t *testing.T) {
 						if p.SourceName != "" {
 							source = p.SourceName + " " + p.SourceVersion
 						}
-						want[fmt.Sprint(p.Type, " ", p.Name, " ", p.Version)] = fmt.Sprint(p.Ecosystem, p.Layer, p.State, p.StateLayer, p.Owner, source, len(p.Locations))
+						want[fmt.Sprint(p.Type, " ", p.Name, " ", p.Version)] = fmt.Sprint(p.Ecosystem, p.Layer, p.State, p.StateLayer, p.Owner, source, len(p.Locations), p.KnownAs)
 					}
 				}
 				for _, p := range doc.Inventory.Packages {
@@ -102,7 +103,7 @@ func TestSBOMRoundTrip(t *testing.T) {
 					if p.SourceName != "" {
 						source = p.SourceName + " " + p.SourceVersion
 					}
-					got[fmt.Sprint(p.Type, " ", p.Name, " ", p.Version)] = fmt.Sprint(p.Ecosystem, p.Layer, p.State, p.StateLayer, p.Owner, source, len(p.Locations))
+					got[fmt.Sprint(p.Type, " ", p.Name, " ", p.Version)] = fmt.Sprint(p.Ecosystem, p.Layer, p.State, p.StateLayer, p.Owner, source, len(p.Locations), p.KnownAs)
 				}
 				if diff := cmp.Diff(want, got); diff != "" {
 					t.Errorf("packages (-written +read):\n%s", diff)

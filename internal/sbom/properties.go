@@ -26,10 +26,13 @@ const (
 	LayerBase  = "strata:layer:base"
 	LayerEmpty = "strata:layer:empty"
 	// State is that of inventory, StateLayer the layer that took the package away.
-	State         = "strata:state"
-	StateLayer    = "strata:state:layer"
-	Location      = "strata:location"
-	Ecosystem     = "strata:ecosystem"
+	State      = "strata:state"
+	StateLayer = "strata:state:layer"
+	Location   = "strata:location"
+	Ecosystem  = "strata:ecosystem"
+	// KnownAs is a name by which advisories know the package, as KnownAsText
+	// writes it; there may be several.
+	KnownAs       = "strata:known_as"
 	SourceName    = "strata:source:name"
 	SourceVersion = "strata:source:version"
 	Owner         = "strata:owner"
@@ -157,6 +160,35 @@ func (d *Document) addImageLayer(index int, p properties) {
 	d.layers = append(d.layers, known)
 }
 
+// KnownAsText writes a name by which advisories know a package: ECOSYSTEM/NAME,
+// and @VERSION where that is another than the package's.
+func KnownAsText(k inventory.KnownAs) string {
+	text := k.Ecosystem + "/" + k.Name
+	if k.Version != "" {
+		text += "@" + k.Version
+	}
+	return text
+}
+
+// maxKnownAs is how many names a package may have.
+const maxKnownAs = 10
+
+// knownAs reads what KnownAsText wrote, and leaves out what it didn't.
+func knownAs(texts []string) []inventory.KnownAs {
+	var out []inventory.KnownAs
+	for _, text := range texts[:min(len(texts), maxKnownAs)] {
+		ecosystem, name, ok := strings.Cut(strings.ToValidUTF8(text, "\uFFFD"), "/")
+		version := ""
+		if i := strings.LastIndexByte(name, '@'); i > 0 {
+			name, version = name[:i], name[i+1:]
+		}
+		if ok && ecosystem != "" && name != "" {
+			out = append(out, inventory.KnownAs{Ecosystem: ecosystem, Name: name, Version: version})
+		}
+	}
+	return out
+}
+
 // told notes a problem that those who made the document had.
 func (d *Document) told(message string, incomplete bool) {
 	if n := len(d.Inventory.Problems); n < maxProblems {
@@ -184,6 +216,7 @@ func (d *Document) place(p *inventory.ImagePackage, c component) {
 	if e := clean(Ecosystem); e != "" {
 		p.Ecosystem = e
 	}
+	p.KnownAs = knownAs(c.strata[KnownAs])
 	if name := clean(SourceName); name != "" {
 		p.SourceName, p.SourceVersion = name, clean(SourceVersion)
 	}

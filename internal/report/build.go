@@ -56,7 +56,8 @@ func New(s Scanned) *Report {
 	licenses := licenseReader{classes: s.Classes.OrDefault(), known: map[string]license.Class{}}
 	for i := range s.Inventory.Packages {
 		p := newPackage(&s.Inventory.Packages[i])
-		if r.LookedFor(ScanLicenses) {
+		// The licence of a program that a package owns is that package's.
+		if r.LookedFor(ScanLicenses) && !s.Inventory.Packages[i].OwnersAffair() {
 			p.License = licenses.of(&s.Inventory.Packages[i])
 		}
 		r.Packages = append(r.Packages, p)

@@ -41,25 +41,31 @@ const sarifRoot = "ROOTPATH"
 // away, are in it with a suppression that says why; readers that know no
 // suppressions are better served by a report filtered by FilterOptions.ActiveOnly.
 func SARIF(w io.Writer, reports []*Report) error {
+	return encodeJSON(w, newSARIF(reports, sarifMaxRuns, sarifMaxResults), " ")
+}
+
+func newSARIF(reports []*Report, maxRuns, maxResults int) sarifLog {
 	log := sarifLog{
 		Schema:  "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json",
 		Version: "2.1.0", Runs: []sarifRun{},
 	}
 	for i, r := range reports {
-		if i == sarifMaxRuns {
+		if i == maxRuns {
 			last := &log.Runs[i-1].Invocations[0]
-			last.Notifications = append(last.Notifications, sarifNote("%s left out: GitHub takes %d runs in a file", plural(len(reports)-i, "image"), sarifMaxRuns))
+			last.Notifications = append(last.Notifications, sarifNote("%s left out: GitHub takes %d runs in a file", plural(len(reports)-i, "image"), maxRuns))
 			break
 		}
-		s := sarifWriter{listing: newListing(r), rules: map[string]int{}, seen: map[string]int{}}
+		s := sarifWriter{listing: newListing(r), maxResults: maxResults, rules: map[string]int{}, seen: map[string]int{}}
 		log.Runs = append(log.Runs, s.run())
 	}
-	return encodeJSON(w, log, " ")
+	return log
 }
 
 // A sarifWriter makes the run of one image.
 type sarifWriter struct {
 	*listing
+	// maxResults is how many results the run has at most.
+	maxResults int
 	// rules are the places of rules in the run by their ids.
 	rules map[string]int
 	out   sarifRun
@@ -151,10 +157,10 @@ func (s *sarifWriter) results() {
 	for _, f := range s.findings {
 		all = append(all, s.findingResult(f))
 	}
-	if cut := len(all) - sarifMaxResults; cut > 0 {
-		all = all[:sarifMaxResults]
+	if cut := len(all) - s.maxResults; cut > 0 {
+		all = all[:s.maxResults]
 		s.out.Invocations[0].Notifications = append(s.out.Invocations[0].Notifications,
-			sarifNote("%s left out, the least grave: GitHub takes %d in a run; -f json has all", plural(cut, "result"), sarifMaxResults))
+			sarifNote("%s left out, the least grave: GitHub takes %d in a run; -f json has all", plural(cut, "result"), s.maxResults))
 	}
 	s.out.Results = append(s.out.Results, all...)
 }

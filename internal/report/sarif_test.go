@@ -203,17 +203,16 @@ func TestSARIFSuppressions(t *testing.T) {
 }
 
 func TestSARIFLimits(t *testing.T) {
-	r := largeReport(26_000)
-	log := readSARIF(t, written(t, "sarif", Options{}, r))
-	run := log.Runs[0]
-	if len(run.Results) != 25_000 {
+	const most = 100
+	run := newSARIF([]*Report{largeReport(200)}, 1, most).Runs[0]
+	if len(run.Results) != most {
 		t.Errorf("%d results", len(run.Results))
 	}
 	notes := run.Invocations[0].Notifications
-	if last := notes[len(notes)-1].Message.Text; !strings.Contains(last, "1017 results left out") {
+	if last := notes[len(notes)-1].Message.Text; !strings.Contains(last, "117 results left out") {
 		t.Errorf("the last note is %q", last)
 	}
-	for _, res := range run.Results[:100] {
+	for _, res := range run.Results[:80] { // of 200, a fifth each is critical and high
 		if res.Level != "error" {
 			t.Fatalf("a result of level %s is among the first", res.Level)
 		}
@@ -223,8 +222,13 @@ func TestSARIFLimits(t *testing.T) {
 		many = append(many, sample())
 		many[i].Image.Platform = fmt.Sprintf("linux/%d", i)
 	}
-	if log := readSARIF(t, written(t, "sarif", Options{}, many...)); len(log.Runs) != 20 {
-		t.Errorf("%d runs", len(log.Runs))
+	log := readSARIF(t, written(t, "sarif", Options{}, many...))
+	if len(log.Runs) != 20 {
+		t.Fatalf("%d runs", len(log.Runs))
+	}
+	notes = log.Runs[19].Invocations[0].Notifications
+	if last := notes[len(notes)-1].Message.Text; last != "2 images left out: GitHub takes 20 runs in a file" {
+		t.Errorf("the last note is %q", last)
 	}
 }
 

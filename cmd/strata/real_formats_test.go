@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 )
@@ -14,18 +13,13 @@ import (
 // TestRealFormats writes real images in all formats at once, and holds them
 // against the JSON of the same scan.
 func TestRealFormats(t *testing.T) {
-	images, feed := shared(t, "images"), shared(t, "feeds")
+	images, mirror := shared(t, "images"), filepath.Join(shared(t, "feeds"), "osv")
 	bin, cache := buildStrata(t), t.TempDir()
-	update := exec.CommandContext(t.Context(), bin, "db", "update", "-q", "--mirror", filepath.Join(feed, "osv"))
-	update.Env = append(os.Environ(), "STRATA_CACHE_DIR="+cache)
-	if out, err := update.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
 	for _, ref := range []string{"oci:node-app", "oci:go-app", "alpine-311.tar.gz", "odd.oci:odd"} {
 		t.Run(ref, func(t *testing.T) {
 			dir := t.TempDir()
 			file := func(name string) string { return filepath.Join(dir, name) }
-			run := scanJSON(t, bin, cache, "--offline", "--allow-incomplete", "--fail-on", "high", "-f", "sarif="+file("sarif"), "-f", "junit="+file("junit"),
+			run := scanJSON(t, bin, cache, "--mirror", mirror, "--allow-incomplete", "--fail-on", "high", "-f", "sarif="+file("sarif"), "-f", "junit="+file("junit"),
 				"-f", "gitlab="+file("gitlab"), "-f", "csv="+file("csv"), "-f", "trivy="+file("trivy"), filepath.Join(images, ref))
 			var active, fails int
 			for i := range run.report.Findings {
@@ -64,7 +58,9 @@ func checkCounts(t *testing.T, run *strataRun, file func(string) string, active,
 		t.Errorf("GitLab has %d of %d findings that count", n, active)
 	}
 	var trivy struct {
-		Results []struct{ Vulnerabilities []struct{ VulnerabilityID string } }
+		Results []struct {
+			Vulnerabilities []struct{ VulnerabilityID string }
+		}
 	}
 	readJSONFile(t, file("trivy"), &trivy)
 	var n int

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -61,5 +62,26 @@ func TestEvaluateIsFast(t *testing.T) {
 func BenchmarkLoad(b *testing.B) {
 	for b.Loop() {
 		load(b, tenRules)
+	}
+}
+
+// TestCostIsBounded: a rule that goes over all findings for each of them is given
+// up, and says so, instead of running for minutes.
+func TestCostIsBounded(t *testing.T) {
+	for _, when := range []string{
+		"finding.kev || image.findings.all(f, f.id != finding.id || f.severity == finding.severity)",
+		"image.findings.all(f, image.findings.all(g, f.id != g.id + 'x'))",
+		"layer.index >= 0 && image.findings.all(f, image.findings.all(g, image.findings.all(h, f.id != g.id + h.id)))",
+	} {
+		rules := load(t, "rules: [{action: warn, when: \""+when+"\"}]")
+		start := time.Now()
+		v := Evaluate(large(10_000), AsWritten, rules...)
+		t.Logf("%v", time.Since(start))
+		if d := time.Since(start); d > 20*time.Second {
+			t.Errorf("%s took %v", when, d)
+		}
+		if len(v.Violations) == 0 || !strings.Contains(v.Violations[len(v.Violations)-1].Message, "costs too much") {
+			t.Errorf("%s: %v", when, v.Violations)
+		}
 	}
 }

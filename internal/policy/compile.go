@@ -71,14 +71,24 @@ func loops(checked *cel.Ast) bool {
 	return len(ast.MatchDescendants(root, ast.KindMatcher(ast.ComprehensionKind))) > 0
 }
 
+// errCost is that of an expression that does too much.
+var errCost = errors.New("the expression costs too much: it goes over long lists, or lists within lists, again and again")
+
 // eval runs the program. The error is a sentence.
 func (p *program) eval(s *scope) (ref.Val, error) {
-	v, _, err := p.run.Eval(s)
+	if s.spent > maxTotalCost {
+		return nil, errCost
+	}
+	v, details, err := p.run.Eval(s)
+	if details != nil && details.ActualCost() != nil {
+		s.spent += *details.ActualCost()
+	}
 	switch {
 	case err == nil:
 		return v, nil
 	case strings.Contains(err.Error(), "cost limit exceeded"):
-		return nil, errors.New("the expression costs too much: it goes over lists within lists")
+		s.spent += maxCost
+		return nil, errCost
 	}
 	return nil, errors.New(packageAgain(err.Error()))
 }

@@ -23,7 +23,9 @@ const (
 	// maxCost is what one evaluation may cost, in the units of CEL, of which a
 	// comparison has about one. An honest rule over a finding costs some ten, one
 	// over all findings of a large image some 100,000.
-	maxCost = 20_000_000
+	maxCost = 3_000_000
+	// maxTotalCost is what a rule may cost over all that it goes over in an image.
+	maxTotalCost = 15_000_000
 )
 
 // A language is CEL with our types and functions: what expressions are checked
@@ -220,6 +222,8 @@ type scope struct {
 	layer   *Layer
 	image   *Image
 	now     time.Time
+	// spent is what evaluations have cost so far.
+	spent uint64
 }
 
 // ResolveName implements cel.Activation.

@@ -1,7 +1,7 @@
 package policy
 
 import (
-	"strings"
+	"slices"
 	"time"
 
 	"cel.dev/cel-go/cel"
@@ -189,38 +189,31 @@ func fieldSets() []*fieldSet {
 }
 
 func licenseClasses() []string {
-	classes := []license.Class{
-		license.PublicDomain, license.Permissive, license.WeakCopyleft, license.StrongCopyleft,
-		license.NetworkCopyleft, license.Proprietary, license.Unknown,
-	}
-	words := make([]string, len(classes))
-	for i, c := range classes {
-		words[i] = string(c)
+	var words []string
+	for _, c := range license.All() {
+		words = append(words, string(c))
 	}
 	return words
 }
 
-// licenseIDs are the licences in an SPDX expression (SPDX 2.3, annex D): all
-// words that are no operators, but for what follows a WITH.
+// licenseIDs are the licences in an SPDX expression, each once, without
+// exceptions; none when it is no expression.
 func licenseIDs(expression string) []string {
 	var ids []string
-	exception := false
-	seen := map[string]bool{}
-	for _, word := range strings.Fields(strings.NewReplacer("(", " ", ")", " ").Replace(expression)) {
-		switch strings.ToUpper(word) {
-		case "AND", "OR":
-		case "WITH":
-			exception = true
-			continue
-		default:
-			if !exception && !seen[word] {
-				seen[word] = true
-				ids = append(ids, word)
-			}
+	for _, t := range licenseTerms(expression) {
+		if !slices.Contains(ids, t.License) {
+			ids = append(ids, t.License)
 		}
-		exception = false
 	}
 	return ids
+}
+
+func licenseTerms(expression string) []license.Term {
+	e, err := license.Parse(expression)
+	if err != nil {
+		return nil
+	}
+	return slices.Collect(e.Terms())
 }
 
 func severityWord(f *Finding) string {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"strata/internal/license"
 )
 
 const (
@@ -147,25 +149,8 @@ func (w *Waivers) apply(in *Input) []string {
 
 // applyToPackage waives packages as such, and their licences.
 func (w *Waivers) applyToPackage(in *Input, index *waiverIndex, p *Package) {
-	waived := map[string]*waiver{}
-	for _, at := range index.licenses {
-		v := &w.list[at]
-		if p.License == nil || !v.fitsPackage(p) {
-			continue
-		}
-		for _, id := range append(licenseIDs(p.License.Expression), p.License.Expression) {
-			if slices.ContainsFunc(v.licenses, func(l string) bool { return strings.EqualFold(l, id) }) && id != "" {
-				v.applied++
-				if !v.ended(in.Now) {
-					waived[id] = v
-				}
-			}
-		}
-	}
-	if l := p.License; l != nil && l.Suppressed == nil {
-		if v := wholeLicense(l.Expression, waived); v != nil {
-			l.Suppressed = &Suppression{By: ByWaiver, Reason: v.because(w.File)}
-		}
+	if p.License != nil && p.License.Expression != "" {
+		w.applyToLicense(in, index, p)
 	}
 	for _, at := range index.general {
 		v := &w.list[at]
@@ -179,30 +164,77 @@ func (w *Waivers) applyToPackage(in *Input, index *waiverIndex, p *Package) {
 	}
 }
 
-// wholeLicense is the waiver of a whole expression, or the last of those of all
-// its licences; nil when a part is not waived.
-func wholeLicense(expression string, waived map[string]*waiver) *waiver {
-	if v := waived[expression]; v != nil {
-		return v
+// applyToLicense waives a licence by its whole expression, or when all in it that
+// asks for more than notices is waived.
+func (w *Waivers) applyToLicense(in *Input, index *waiverIndex, p *Package) {
+	terms := licenseTerms(p.License.Expression)
+	var by *waiver
+	left := 0
+	for _, t := range terms {
+		left += count(index.asksForMore(t))
 	}
-	var last *waiver
-	for _, id := range licenseIDs(expression) {
-		if last = waived[id]; last == nil {
-			return nil
+	waived := map[license.Term]bool{}
+	for _, at := range index.licenses {
+		v := &w.list[at]
+		if !v.fitsPackage(p) {
+			continue
+		}
+		if v.waivesLicense(p.License.Expression) {
+			v.applied++
+			if !v.ended(in.Now) {
+				by, left = v, 0
+			}
+			continue
+		}
+		for _, t := range terms {
+			if !v.waivesLicense(t.License) && !v.waivesLicense(t.String()) {
+				continue
+			}
+			v.applied++
+			if !v.ended(in.Now) && !waived[t] {
+				waived[t], by = true, v
+				left -= count(index.asksForMore(t))
+			}
 		}
 	}
-	return last
+	if by != nil && left <= 0 && p.License.Suppressed == nil {
+		p.License.Suppressed = &Suppression{By: ByWaiver, Reason: by.because(w.File)}
+	}
+}
+
+func (w *waiver) waivesLicense(id string) bool {
+	return slices.ContainsFunc(w.licenses, func(l string) bool { return strings.EqualFold(l, id) })
+}
+
+// asksForMore tells whether a licence asks for more than to keep notices, or
+// nobody knows what it asks.
+func (x *waiverIndex) asksForMore(t license.Term) bool {
+	e, err := license.Parse(t.String())
+	if err != nil {
+		return true
+	}
+	class := x.classes.Of(e)
+	return class != license.PublicDomain && class != license.Permissive
+}
+
+// count is 1 for true.
+func count(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // A waiverIndex finds the waivers of an image that can concern a finding.
 type waiverIndex struct {
 	byID              map[string][]int
 	general, licenses []int
+	classes           license.Classes
 }
 
 // index leaves out those whose scope is other images.
 func (w *Waivers) index(in *Input) *waiverIndex {
-	index := &waiverIndex{byID: map[string][]int{}}
+	index := &waiverIndex{byID: map[string][]int{}, classes: license.DefaultClasses()}
 	names := in.Image.names()
 	for i := range w.list {
 		v := &w.list[i]

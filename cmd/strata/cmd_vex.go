@@ -44,7 +44,7 @@ that the distribution patches itself, and of what is only in lower layers.`,
 	f := cmd.Flags()
 	f.SortFlags = false
 	flagGroup(f, "Document", o.documentFlags)
-	flagGroup(f, "Waivers and VEX", o.policyOptions.setAsideFlags)
+	flagGroup(f, "Waivers and VEX", o.setAsideFlags)
 	flagGroup(f, "Advisories", o.advisoryOptions.flags)
 	o.imageOptions.flags(f)
 	return cmd
@@ -57,7 +57,7 @@ func (o *vexOptions) documentFlags(f *pflag.FlagSet) {
 }
 
 func (a *app) writeVEX(ctx context.Context, ref string, o *vexOptions) error {
-	if err := o.imageOptions.check(); err != nil {
+	if err := o.check(); err != nil {
 		return err
 	}
 	if err := writable(o.output); err != nil {

@@ -74,7 +74,7 @@ Exit codes:
 	f := cmd.Flags()
 	f.SortFlags = false
 	flagGroup(f, "Plan", o.planFlags)
-	flagGroup(f, "Set aside", o.setAside.setAsideFlags)
+	flagGroup(f, "Waivers and VEX", o.setAside.setAsideFlags)
 	flagGroup(f, "Advisories", o.advisoryOptions.flags)
 	o.imageOptions.flags(f)
 	return cmd

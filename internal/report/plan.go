@@ -1,7 +1,6 @@
 package report
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"reflect"
@@ -52,12 +51,7 @@ func WritePlan(w io.Writer, format string, p *fix.Plan, o PlanOptions) error {
 func planJSON(w io.Writer, p *fix.Plan) error {
 	var n fix.Plan
 	normalize(reflect.ValueOf(&n).Elem(), reflect.ValueOf(*p))
-	b, err := json.MarshalIndent(n, "", "  ")
-	if err != nil {
-		return fmt.Errorf("plan: %w", err)
-	}
-	_, err = w.Write(append(b, '\n'))
-	return err
+	return encodeJSON(w, n, "  ")
 }
 
 // A planTable is a plan being written as text.
@@ -305,7 +299,7 @@ func ids(list []string, few int) string {
 // effect tells what the step does to the findings.
 func (t *planTable) effect(s *fix.Step) {
 	t.to(stepIndent)
-	t.paragraph(plain, "removes "+countsInWords(countRefs(s.Fixes))+brought(s.Brings), stepIndent, t.width)
+	t.paragraph(plain, "removes "+removed(s.Fixes)+brought(s.Brings), stepIndent, t.width)
 	for _, n := range s.Notes {
 		t.to(stepIndent)
 		t.paragraph(dim, Safe(n), stepIndent, t.width)
@@ -318,6 +312,19 @@ func (t *planTable) effect(s *fix.Step) {
 		t.put(dim, countsInWords(s.After)+" left")
 	}
 	t.line()
+}
+
+// removed counts what a step removes.
+func removed(refs []fix.Ref) string {
+	exploited := 0
+	for i := range refs {
+		exploited += count(refs[i].KEV)
+	}
+	words := countsInWords(countRefs(refs))
+	if exploited > 0 {
+		words += fmt.Sprintf(", %d of them known to be exploited (KEV)", exploited)
+	}
+	return words
 }
 
 func brought(refs []fix.Ref) string {

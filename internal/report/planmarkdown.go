@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	fix "strata/internal/remedy"
 )
@@ -65,7 +66,14 @@ func (m *planDocument) head() {
 	}
 }
 
-func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+// capital begins a sentence.
+func capital(s string) string {
+	c, n := utf8.DecodeRuneInString(s)
+	if n == 0 {
+		return ""
+	}
+	return strings.ToUpper(string(c)) + s[n:]
+}
 
 func (m *planDocument) row(label string, c fix.Counts) {
 	m.f("| %s | %d | %d | %d | %d | %d | %d |\n", label, c.Critical, c.High, c.Medium, c.Low, c.Unknown, c.Total())
@@ -100,9 +108,9 @@ func (m *planDocument) step(s *fix.Step) {
 		m.fenced("diff", text.String())
 	}
 	m.changes(s)
-	m.f("\nRemoves %s%s.\n", countsInWords(countRefs(s.Fixes)), mdText(brought(s.Brings)))
+	m.f("\nRemoves %s%s.\n", removed(s.Fixes), mdText(brought(s.Brings)))
 	for _, n := range s.Notes {
-		m.f("\n%s.\n", capital(mdText(n)))
+		m.f("\n%s.\n", mdText(capital(n)))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -113,18 +114,23 @@ func newPolicyShowCommand(a *app) *cobra.Command {
 
 func newPolicyCheckCommand(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:     "check FILE...",
-		Short:   "Check policy files, or the policies of a strata.yaml",
+		Use:     "check [FILE...]",
+		Short:   "Check policy files, or those of strata.yaml",
 		Example: "  strata policy check policies/*.yaml strata.yaml",
-		Args:    cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			loader, err := policy.NewLoader()
 			if err != nil {
 				return err
 			}
+			if len(args) == 0 && a.settings.path == "" {
+				return errors.New("no strata.yaml is in force here: name the FILE to check")
+			}
+			if len(args) == 0 {
+				args = []string{a.settings.path}
+			}
 			var errs []error
 			for _, path := range args {
-				policies, err := checkPolicies(loader, path)
+				policies, err := checkPolicies(loader, path, path == a.settings.path || filepath.Base(path) == settingsFile)
 				if err != nil {
 					errs = append(errs, err)
 					continue
@@ -138,12 +144,12 @@ func newPolicyCheckCommand(a *app) *cobra.Command {
 	}
 }
 
-func checkPolicies(loader *policy.Loader, path string) ([]policy.Policy, error) {
+func checkPolicies(loader *policy.Loader, path string, settings bool) ([]policy.Policy, error) {
 	text, err := readBounded(path, policy.MaxFile)
 	if err != nil {
 		return nil, err
 	}
-	if strings.HasSuffix(path, settingsFile) {
+	if settings {
 		policies, err := loader.Settings(path, text)
 		if err == nil && len(policies) == 0 {
 			err = fmt.Errorf("%s: has neither rules nor policies", path)

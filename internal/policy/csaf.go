@@ -194,7 +194,7 @@ func (c *csafVulnerability) statements(t *csafTree, when time.Time) []statement 
 			}
 			k := key{status, "", ""}
 			if status == NotAffected {
-				k.label, k.note = labels[id], impacts[id]
+				k.label, k.note = or(labels[id], labels[everyProduct]), or(impacts[id], impacts[everyProduct])
 			}
 			s := byKey[k]
 			if s == nil {
@@ -213,14 +213,20 @@ func (c *csafVulnerability) statements(t *csafTree, when time.Time) []statement 
 	return list
 }
 
+// everyProduct is the key of notes that name no product.
+const everyProduct = ""
+
 // notes are the texts by product.
 func (t *csafTree) notes(list []csafNote, text func(*csafNote) string) map[string]string {
 	out := map[string]string{}
 	for i := range list {
 		n := &list[i]
-		ids := n.Products
+		ids := slices.Clone(n.Products)
 		for _, g := range n.Groups {
 			ids = append(ids, t.groups[g]...)
+		}
+		if len(ids) == 0 {
+			ids = []string{everyProduct}
 		}
 		if s := text(n); s != "" {
 			for _, id := range ids {

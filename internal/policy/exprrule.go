@@ -244,7 +244,7 @@ func (c *checking) judge(note func(*objection), set func(*Suppression)) {
 		message = fmt.Sprintf("(message: %v)", err)
 	}
 	if c.rule.action == ignore {
-		reason := "policy " + c.rule.name
+		reason := c.rule.name
 		if message != "" {
 			reason += ": " + message
 		}

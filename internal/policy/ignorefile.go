@@ -114,7 +114,7 @@ func shorten(s string) string {
 func (r *reader) trivyYAML(keys map[string]*yaml.Node, w *Waivers) {
 	for _, key := range []string{"vulnerabilities", "licenses", "misconfigurations", "secrets"} {
 		list := keys[key]
-		if list == nil || list.Kind == yaml.ScalarNode && list.Value == "" {
+		if list == nil || unset(list) {
 			continue
 		}
 		if list.Kind != yaml.SequenceNode {
@@ -215,11 +215,17 @@ var grypeLanguages = map[string]string{
 // read: that they are there must not be taken for that they are in force.
 var grypeDecides = []string{"fail-on-severity", "only-fixed", "only-notfixed", "exclude", "ignore-wontfix", "vex-documents", "vex-add", "match-upstream-kernel-headers"}
 
+// unset tells whether a setting says nothing: empty, or off.
+func unset(n *yaml.Node) bool {
+	return n.Kind == yaml.ScalarNode && (n.Value == "" || n.Value == "false" || n.Tag == "!!null") ||
+		n.Kind == yaml.SequenceNode && len(n.Content) == 0
+}
+
 // grype reads the rules of .grype.yaml.
 func (r *reader) grype(keys map[string]*yaml.Node, w *Waivers) {
 	var unread []string
 	for _, key := range grypeDecides {
-		if keys[key] != nil {
+		if n := keys[key]; n != nil && !unset(n) {
 			unread = append(unread, key)
 		}
 	}
@@ -227,7 +233,7 @@ func (r *reader) grype(keys map[string]*yaml.Node, w *Waivers) {
 		w.remark("%s: only `ignore` is read, not %s", r.name, strings.Join(unread, ", "))
 	}
 	list := keys["ignore"]
-	if list == nil || list.Kind == yaml.ScalarNode && list.Value == "" {
+	if list == nil || unset(list) {
 		return
 	}
 	if list.Kind != yaml.SequenceNode {

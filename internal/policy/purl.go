@@ -51,7 +51,7 @@ func (p *purlPattern) matches(pkg *Package) bool {
 		return p.matchesSource(pkg)
 	}
 	return sameName(p.url.Type, p.url.Name, of.url.Name) &&
-		(p.url.Version == "" || p.url.Version == of.url.Version && p.sameEpoch(of)) && p.sameQualifiers(of)
+		(p.url.Version == "" || p.sameVersion(of) && p.sameEpoch(of)) && p.sameQualifiers(of)
 }
 
 // matchesSource compares with the source package, as of Red Hat's statements.
@@ -61,6 +61,14 @@ func (p *purlPattern) matchesSource(pkg *Package) bool {
 		version = rest
 	}
 	return sameName(p.url.Type, p.url.Name, or(pkg.SourceName, pkg.Name)) && (p.url.Version == "" || p.url.Version == version)
+}
+
+// sameVersion compares versions; those of Go are also written without the v.
+func (p *purlPattern) sameVersion(of *purlPattern) bool {
+	if p.url.Type == "golang" {
+		return strings.TrimPrefix(p.url.Version, "v") == strings.TrimPrefix(of.url.Version, "v")
+	}
+	return p.url.Version == of.url.Version
 }
 
 func (p *purlPattern) sameEpoch(of *purlPattern) bool {

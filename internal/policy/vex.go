@@ -110,9 +110,11 @@ func (v *VEX) parse(text []byte) error {
 	case strings.Contains(head.PredicateType, "openvex"):
 		var subjects []vexProduct
 		for _, s := range head.Subject {
-			for algorithm, digest := range head.Subject[0].Digest {
-				subjects = append(subjects, vexProduct{names: []string{s.Name, algorithm + ":" + digest}})
+			subject := newProduct(s.Name)
+			for algorithm, digest := range s.Digest {
+				subject.names = append(subject.names, algorithm+":"+digest)
 			}
+			subjects = append(subjects, subject)
 		}
 		return v.openVEX(head.Predicate, subjects)
 	case head.BOMFormat == "CycloneDX":

@@ -3,6 +3,7 @@ package policy
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -46,8 +47,12 @@ func TestVEXFormats(t *testing.T) {
 		"openvex":   "not affected: component not present (a, v.json)",
 		"cyclonedx": "not affected: false positive (v.json)",
 		"csaf":      "not affected: component not present (v.json)",
+		"in-toto":   "not affected: because (v.json)",
 	}
-	for name, text := range vexDocuments {
+	documents := maps.Clone(vexDocuments)
+	documents["in-toto"] = `{"predicateType": "https://openvex.dev/ns", "subject": [{"name": "other", "digest": {"sha256": "bbbb"}}, {"name": "app", "digest": {"sha256": "aaaa"}}],
+		"predicate": {"@context": "https://openvex.dev/ns", "statements": [{"vulnerability": "CVE-1", "status": "not_affected", "impact_statement": "because"}]}}`
+	for name, text := range documents {
 		t.Run(name, func(t *testing.T) {
 			v, err := ParseVEX("v.json", []byte(text))
 			if err != nil {
@@ -113,6 +118,8 @@ func TestVEXProducts(t *testing.T) {
 		{fmt.Sprintf(part, "pkg:oci/other"), nil, false},
 		{fmt.Sprintf(part, "pkg:golang/example/tool"), nil, false},
 		{fmt.Sprintf(part, "pkg:golang/example/tool"), binary, true},
+		{fmt.Sprintf(part, "pkg:golang/example/tool@1"), binary, true},
+		{fmt.Sprintf(part, "pkg:golang/example/tool@v2"), binary, false},
 		{`{"@id": "pkg:oci/app", "subcomponents": [{"@id": "pkg:npm/right-pad"}]}`, nil, false},
 		{`"pkg:rpm/redhat/openssl-libs@3.0.7-6.el9?arch=x86_64"`, rpm, true},
 		{`"pkg:rpm/redhat/openssl-libs@1:3.0.7-6.el9"`, rpm, true},

@@ -233,7 +233,7 @@ func TestIgnore(t *testing.T) {
 	if v.Decision != Pass {
 		t.Errorf("verdict %+v", v)
 	}
-	if want := "policy shop, rule base: of ADD rootfs.tar /"; in.Findings[0].Suppressed.Reason != want {
+	if want := "shop, rule base: of ADD rootfs.tar /"; in.Findings[0].Suppressed.Reason != want {
 		t.Errorf("reason %q, want %q", in.Findings[0].Suppressed.Reason, want)
 	}
 	if in.Packages[1].Suppressed == nil || in.Packages[0].License.Suppressed == nil || in.Findings[3].Suppressed != nil {

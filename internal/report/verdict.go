@@ -31,7 +31,7 @@ func (t *table) verdict() {
 	case v.Decision == policy.Warn:
 		t.stamp(onAmber, "WARN", t.reasons(v)...)
 	case len(v.Rules) == 0:
-		t.paragraph(dim, "No policy was asked for a verdict; --fail-on SEVERITY is one", 0, t.Width)
+		t.paragraph(dim, "No policy was asked for a verdict; --fail-on SEVERITY is one, --policy NAME another", 0, t.Width)
 	case t.unchecked() > 0:
 		t.stamp(onAmber, "PASS", fmt.Sprintf("%s: no objection to what was checked; %s not checked", ruleNames(v), plural(t.unchecked(), "package")))
 	default:

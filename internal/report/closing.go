@@ -184,29 +184,32 @@ func (t *table) totals() {
 	t.line()
 }
 
-func (t *table) nothingFound() {
+func (t *table) nothingFound() { t.paragraph(bold, t.absence(), 0, t.Width) }
+
+// absence says what it is worth that nothing was found: an all clear only where
+// all was checked.
+func (t *table) absence() string {
 	packages, unchecked := t.listed, t.unchecked()
 	checked := max(packages-unchecked, 0)
 	switch {
 	case !t.report.LookedFor(ScanVulnerabilities):
-		t.paragraph(bold, "Vulnerabilities were not looked for", 0, t.Width)
+		return "Vulnerabilities were not looked for"
 	case t.report.Filtered != nil && t.report.Filtered.Hidden > 0:
-		t.paragraph(bold, "No findings that the filter lets through", 0, t.Width)
+		return "No findings that the filter lets through"
 	case t.report.Incomplete():
-		t.paragraph(bold, "No findings in what could be read; the scan is incomplete", 0, t.Width)
+		return "No findings in what could be read; the scan is incomplete"
 	case packages == 0:
-		t.paragraph(bold, "No packages found, so nothing was checked", 0, t.Width)
+		return "No packages found, so nothing was checked"
 	case checked == 0:
-		t.paragraph(bold, fmt.Sprintf("Nothing was checked: no advisory data for any of the %s", plural(packages, "package")), 0, t.Width)
+		return fmt.Sprintf("Nothing was checked: no advisory data for any of the %s", plural(packages, "package"))
 	case unchecked > 0:
-		t.paragraph(bold, fmt.Sprintf("No findings in the %s that were checked; %d were not", plural(checked, "package"), unchecked), 0, t.Width)
+		return fmt.Sprintf("No findings in the %s that were checked; %d were not", plural(checked, "package"), unchecked)
 	case t.report.Advisories.Starter:
-		t.paragraph(bold, fmt.Sprintf("No findings in %s by the starter set of advisories", plural(packages, "package")), 0, t.Width)
+		return fmt.Sprintf("No findings in %s by the starter set of advisories", plural(packages, "package"))
 	case t.poorlyCovered():
-		t.paragraph(bold, fmt.Sprintf("No findings in %s by the advisories there are, see above", plural(packages, "package")), 0, t.Width)
-	default:
-		t.paragraph(bold, fmt.Sprintf("No known vulnerabilities in %s", plural(packages, "package")), 0, t.Width)
+		return fmt.Sprintf("No findings in %s by the advisories there are, see above", plural(packages, "package"))
 	}
+	return fmt.Sprintf("No known vulnerabilities in %s", plural(packages, "package"))
 }
 
 // poorlyCovered tells whether advisories are missing or not written any more for

@@ -14,7 +14,7 @@ import (
 var csvHead = []string{
 	"image", "platform", "kind", "id", "aliases", "severity", "cvss_score", "cvss_vector", "kev", "epss", "package_type", "package",
 	"version", "fixed_version", "purl", "status", "state", "layer", "instruction", "base", "paths", "aside", "violates", "summary",
-	"published", "url",
+	"published", "url", "new", "fixed_versions",
 }
 
 // CSV writes the findings of all reports as comma separated values (RFC 4180), a
@@ -48,7 +48,10 @@ func (l *listing) csvRow(f *Finding) []string {
 	if place := l.layerOf(f); place != nil {
 		layer, instruction, base = strconv.Itoa(place.Index), l.instruction(place), strconv.FormatBool(place.Base)
 	}
-	score, vector, epss, published := "", "", "", ""
+	score, vector, epss, published, isNew := "", "", "", "", ""
+	if f.New != nil {
+		isNew = strconv.FormatBool(*f.New)
+	}
 	if f.CVSS != nil {
 		score, vector = strconv.FormatFloat(f.CVSS.Score, 'f', 1, 64), f.CVSS.Vector
 	}
@@ -61,7 +64,7 @@ func (l *listing) csvRow(f *Finding) []string {
 	row := []string{
 		l.report.Image.Reference, l.report.Image.Platform, string(f.Kind), f.ID, strings.TrimSpace(strings.Join(f.Aliases, " ")), string(f.Severity), score, vector,
 		strconv.FormatBool(f.KEV), epss, p.Type, p.Name, p.Version, f.FixedVersion, p.PURL, string(f.Status), string(f.State), layer, instruction, base,
-		strings.Join(l.pathsOf(f), " "), l.aside(f), strings.Join(l.objectors(f), ", "), f.Summary, published, first(links(f)),
+		strings.Join(l.pathsOf(f), " "), l.aside(f), strings.Join(l.objectors(f), ", "), f.Summary, published, first(links(f)), isNew, strings.Join(f.FixedVersions, " "),
 	}
 	for i, cell := range row {
 		row[i] = csvCell(cell)

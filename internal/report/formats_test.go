@@ -54,6 +54,14 @@ func fullSample() *Report {
 		f.Aliases = []string{"GHSA-aaaa-bbbb-cccc", "=HYPERLINK(\"x\")", ""}
 		f.CVSS = &CVSS{Version: "3.1", Vector: "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H", Score: 9.8}
 	})
+	r.Baseline = &Baseline{Reference: "registry.example:5000/shop/node-app:1.3"}
+	for i := range r.Findings {
+		isNew := i%3 == 0
+		r.Findings[i].New = &isNew
+		if i == 4 {
+			r.Findings[i].FixedVersions = []string{r.Findings[i].FixedVersion, "20.8.1+dfsg-1"}
+		}
+	}
 	r.Verdict = evaluate(r)
 	r.Verdict.Rules = append(r.Verdict.Rules, "licenses: no-strong-copyleft", "base: fresh-base", "kev: known-exploited")
 	r.Verdict.Violations = append(r.Verdict.Violations,

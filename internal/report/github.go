@@ -96,6 +96,9 @@ func (l *listing) annotation(f *Finding) githubAnnotation {
 	if f.Kind == KindEndOfLife {
 		a.title = fmt.Sprintf("%s %s is at the end of its life", f.PackageName, f.PackageVersion)
 	}
+	if f.New != nil && *f.New {
+		a.title = "new: " + a.title
+	}
 	switch {
 	case l.fails(f):
 		a.kind = "error"

@@ -65,8 +65,8 @@ func TestGitHubAnnotations(t *testing.T) {
 func TestGitHubKinds(t *testing.T) {
 	commands, rest := readCommands(t, string(written(t, "github", Options{}, fullSample())))
 	want := map[string]string{
-		"high CVE-2023-4911 in libc6 2.36-9+deb12u4": "error", "medium CVE-2023-5678 in libssl3 3.0.11-1~deb12u2": "notice",
-		"debian 12 is at the end of its life": "warning", "licenses: no-strong-copyleft": "error", "base: fresh-base": "warning",
+		"new: high CVE-2023-4911 in libc6 2.36-9+deb12u4": "error", "medium CVE-2023-5678 in libssl3 3.0.11-1~deb12u2": "notice",
+		"new: debian 12 is at the end of its life": "warning", "licenses: no-strong-copyleft": "error", "base: fresh-base": "warning",
 		"Packages were not checked": "warning",
 	}
 	for _, c := range commands {

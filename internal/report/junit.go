@@ -169,7 +169,7 @@ func (j *junitWriter) properties() *junitProperties {
 	var p junitProperties
 	for _, kv := range [][2]string{
 		{"image", r.Image.Reference}, {"digest", r.Image.Digest}, {"platform", r.Image.Platform}, {"verdict", string(r.Verdict.Decision)},
-		{"packages", strconv.Itoa(len(r.Packages))}, {"advisories", r.Advisories.Source}, {"version", r.Tool.Version},
+		{"packages", strconv.Itoa(j.present)}, {"advisories", r.Advisories.Source}, {"version", r.Tool.Version},
 	} {
 		p.Properties = append(p.Properties, junitProperty{kv[0], Safe(kv[1])})
 	}
@@ -283,7 +283,7 @@ func (j *junitWriter) details(f *Finding) string {
 	var b strings.Builder
 	line := func(label, value string) {
 		if value != "" {
-			fmt.Fprintf(&b, "%-10s %s\n", label+":", Safe(value))
+			fmt.Fprintf(&b, "%-11s%s\n", label+":", Safe(value))
 		}
 	}
 	line("finding", title(f))
@@ -293,6 +293,9 @@ func (j *junitWriter) details(f *Finding) string {
 	}
 	if f.KEV {
 		line("exploited", "yes (CISA KEV)")
+	}
+	if f.New != nil && *f.New && j.report.Baseline != nil {
+		line("new since", j.report.Baseline.Reference)
 	}
 	line("package", cmp.Or(p.PURL, strings.TrimSpace(p.Name+" "+p.Version)))
 	line("remedy", remedy(f, bare))

@@ -219,14 +219,26 @@ func remedy(f *Finding, q quote) string {
 	case f.FixedVersion == "":
 		return "There is no version that fixes it yet"
 	}
-	return fmt.Sprintf("Update %s from %s to %s", q(f.PackageName), q(f.PackageVersion), q(f.FixedVersion))
+	text := fmt.Sprintf("Update %s from %s to %s", q(f.PackageName), q(f.PackageVersion), q(f.FixedVersion))
+	for _, v := range f.FixedVersions[:min(len(f.FixedVersions), maxBranches)] {
+		if v != f.FixedVersion {
+			text += " or " + q(v)
+		}
+	}
+	return text
 }
+
+// maxBranches is how many branches of releases a remedy names the fix of.
+const maxBranches = 5
 
 // notChecked says, for each ecosystem without advisories, that its packages were
 // not checked, unless the problems say so already.
 func (l *listing) notChecked() []string {
 	if slices.ContainsFunc(l.report.Problems, aboutAdvisories) {
 		return nil
+	}
+	if !l.report.LookedFor(ScanVulnerabilities) {
+		return []string{"vulnerabilities were not looked for"}
 	}
 	var out []string
 	for i := range l.report.Advisories.Coverage {

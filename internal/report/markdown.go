@@ -98,6 +98,9 @@ func (m *mdWriter) head() string {
 	if d := shortDigest(r.Image.Digest); d != "" {
 		facts = append(facts, mdCode(d))
 	}
+	if r.Baseline != nil {
+		facts = append(facts, fmt.Sprintf("%d new since %s", m.fresh, mdCode(whole(r.Baseline.Reference))))
+	}
 	fmt.Fprintf(&b, "%s\n\n", strings.Join(facts, " · "))
 	return b.String()
 }
@@ -172,6 +175,9 @@ func (m *mdWriter) row(f *Finding) string {
 	if f.KEV {
 		severity += " (exploited)"
 	}
+	if f.New != nil && *f.New {
+		severity += " (new)"
+	}
 	layer := ""
 	if l := m.layerOf(f); l != nil && f.PackageID != "" {
 		layer = fmt.Sprint(l.Index)
@@ -183,16 +189,10 @@ func (m *mdWriter) row(f *Finding) string {
 		mdCode(whole(f.PackageName)), mdCode(whole(f.PackageVersion)), mdFix(f), layer)
 }
 
-// nothingFound is no all clear where not all was checked.
+// nothingFound says so in the table's words.
 func (m *mdWriter) nothingFound() string {
-	t := table{view: m.view, TableOptions: TableOptions{Width: maxWidth}}
-	switch {
-	case m.report.Filtered != nil && m.report.Filtered.Hidden > 0:
-		return "Nothing to show; see what was left out below.\n\n"
-	case m.report.Incomplete(), len(m.report.Packages) == 0, m.unchecked() > 0, t.poorlyCovered(), m.report.Advisories.Starter:
-		return "Nothing was found in what was checked, which is not all.\n\n"
-	}
-	return "No known vulnerabilities.\n\n"
+	t := table{view: m.view}
+	return mdText(strings.TrimSuffix(t.absence(), ", see above")) + ".\n\n"
 }
 
 // layersTable is the stack of layers, the topmost first, folded away.

@@ -140,6 +140,7 @@ func TestMarkdownIsNoAllClear(t *testing.T) {
 		"starter advisories":     func(r *Report) { r.Advisories.Starter = true },
 		"end of life":            func(r *Report) { r.Image.Distro.Status = DistroEndOfLife },
 		"no packages":            func(r *Report) { r.Packages = nil },
+		"only licences":          func(r *Report) { r.Scanners = []Scanner{ScanLicenses} },
 		"all filtered out":       func(r *Report) { r.Filtered = &Filtered{Hidden: 3} },
 	} {
 		r := cleanReport()

@@ -108,10 +108,13 @@ func (s *sarifWriter) runProperties() map[string]any {
 	p := map[string]any{
 		"image": r.Image.Reference, "digest": r.Image.Digest, "platform": r.Image.Platform,
 		"distro": strings.TrimSpace(r.Image.Distro.ID + " " + r.Image.Distro.Version),
-		"layers": len(r.Layers), "packages": len(r.Packages), "verdict": string(r.Verdict.Decision),
+		"layers": len(r.Layers), "packages": s.present, "verdict": string(r.Verdict.Decision),
 	}
 	if r.Image.Base != nil {
 		p["base"] = r.Image.Base.Reference
+	}
+	if r.Baseline != nil {
+		p["baseline"] = r.Baseline.Reference
 	}
 	if r.Filtered != nil {
 		p["hidden"] = r.Filtered.Hidden
@@ -172,6 +175,12 @@ func (s *sarifWriter) findingResult(f *Finding) sarifResult {
 		Locations:    s.locations(f),
 		Fingerprints: s.fingerprints(s.fingerprint(f)),
 		Properties:   s.properties(f),
+	}
+	if f.New != nil {
+		out.Baseline = "unchanged"
+		if *f.New {
+			out.Baseline = "new"
+		}
 	}
 	if reason := s.aside(f); reason != "" {
 		out.Suppressions = []sarifSuppression{{Kind: "external", Status: "accepted", Justification: sarifCut(reason, sarifMaxText)}}
@@ -255,6 +264,9 @@ func (s *sarifWriter) properties(f *Finding) map[string]any {
 	}
 	if f.KEV {
 		p["kev"] = true
+	}
+	if len(f.FixedVersions) > 1 {
+		p["fixedVersions"] = f.FixedVersions
 	}
 	if f.EPSS > 0 {
 		p["epss"] = f.EPSS

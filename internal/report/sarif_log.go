@@ -79,6 +79,7 @@ type sarifResult struct {
 	Locations    []sarifLocation    `json:"locations"`
 	Fingerprints map[string]string  `json:"partialFingerprints"`
 	Suppressions []sarifSuppression `json:"suppressions,omitempty"`
+	Baseline     string             `json:"baselineState,omitempty"`
 	Properties   map[string]any     `json:"properties,omitempty"`
 }
 

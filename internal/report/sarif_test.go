@@ -202,6 +202,23 @@ func TestSARIFSuppressions(t *testing.T) {
 	}
 }
 
+func TestSARIFBaseline(t *testing.T) {
+	states := map[string]int{}
+	for _, res := range readSARIF(t, written(t, "sarif", Options{}, fullSample())).Runs[0].Results {
+		if !strings.HasPrefix(res.RuleID, "policy/") {
+			states[res.Baseline]++
+		}
+	}
+	if n := len(fullSample().Findings); states["new"] != (n+2)/3 || states["unchanged"] != n-(n+2)/3 {
+		t.Errorf("%v of %d", states, n)
+	}
+	for _, res := range readSARIF(t, written(t, "sarif", Options{}, sample())).Runs[0].Results {
+		if res.Baseline != "" {
+			t.Fatalf("%s without a baseline", res.Baseline)
+		}
+	}
+}
+
 func TestSARIFLimits(t *testing.T) {
 	const most = 100
 	run := newSARIF([]*Report{largeReport(200)}, 1, most).Runs[0]

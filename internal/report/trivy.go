@@ -89,7 +89,7 @@ func trivyFamily(id string) string {
 // all are the results: packages first, as the report has them, then licences.
 func (t *trivyWriter) all() []trivyResult {
 	for i := range t.report.Packages {
-		if p := &t.report.Packages[i]; p.State == inventory.Present {
+		if p := &t.report.Packages[i]; p.State == inventory.Present && !p.ownersAffair() {
 			r := t.result(p)
 			r.Packages = append(r.Packages, t.pkg(p))
 		}
@@ -225,7 +225,7 @@ func (t *trivyWriter) pkg(p *Package) trivyPackage {
 func (t *trivyWriter) vulnerability(f *Finding, p *Package) trivyVulnerability {
 	v := trivyVulnerability{
 		VulnerabilityID: f.ID, VendorIDs: f.Aliases, PkgID: p.Name + "@" + p.Version, PkgName: p.Name, InstalledVersion: p.Version,
-		PkgIdentifier: trivyIdentifier{PURL: p.PURL, UID: p.ID}, FixedVersion: f.FixedVersion, Status: trivyStatus(f), Layer: t.layer(f.Layer),
+		PkgIdentifier: trivyIdentifier{PURL: p.PURL, UID: p.ID}, FixedVersion: cmp.Or(strings.Join(f.FixedVersions, ", "), f.FixedVersion), Status: trivyStatus(f), Layer: t.layer(f.Layer),
 		PrimaryURL: first(links(f)), Title: cmp.Or(f.Summary, title(f)), Description: f.Summary, SeveritySource: "osv",
 		Severity: strings.ToUpper(string(f.Severity)), CVSS: trivyVectors(f.CVSS), References: f.References, PublishedDate: trivyTime(f.Published),
 	}
@@ -272,7 +272,7 @@ func trivyVectors(c *CVSS) map[string]trivyCVSS {
 func (t *trivyWriter) licenses() {
 	for i := range t.report.Packages {
 		p := &t.report.Packages[i]
-		if p.License == nil || p.State != inventory.Present {
+		if p.License == nil || p.State != inventory.Present || p.ownersAffair() {
 			continue
 		}
 		target := "OS Packages"

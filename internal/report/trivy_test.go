@@ -75,7 +75,7 @@ func TestTrivyResults(t *testing.T) {
 		}
 	}
 	for key, want := range map[string]string{
-		"CVE-2023-44487 nodejs":   "registry.example:5000/shop/node-app:1.4 (debian 12) os-pkgs debian fixed 18.19.0+dfsg-6~deb12u1 fb6d",
+		"CVE-2023-44487 nodejs":   "registry.example:5000/shop/node-app:1.4 (debian 12) os-pkgs debian fixed 18.19.0+dfsg-6~deb12u1, 20.8.1+dfsg-1 fb6d",
 		"CVE-2021-44906 minimist": "Node.js lang-pkgs node-pkg fixed 1.2.6 cba2",
 		"CVE-2023-24538 stdlib":   "usr/local/bin/server lang-pkgs gobinary fixed 1.20.4 5670",
 		"EOL-python-2.7 python":   "opt/python/bin/python2.7 lang-pkgs generic end_of_life  cba2",

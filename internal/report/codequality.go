@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"io"
 	"strconv"
+	"strings"
 
 	"strata/internal/policy"
 )
@@ -53,7 +54,7 @@ func (c *codeWriter) issues() []codeIssue {
 	}
 	for _, f := range c.findings {
 		if c.aside(f) == "" {
-			issues = append(issues, c.issue(f.ID, c.what(f, bare)+". "+remedy(f, bare), codeSeverity(f), f))
+			issues = append(issues, c.issue(f.ID, strings.Join(c.tell(f, bare, bare, true), ". "), codeSeverity(f), f))
 		}
 	}
 	return issues

@@ -25,7 +25,9 @@ func fullSample() *Report {
 	r := sample()
 	b := builder{r}
 	python := b.pkg("generic", "python", "2.7.18", 4, "opt/python/bin/python2.7")
-	b.finding(python, "EOL-python-2.7", advisory.Unknown, "", func(f *Finding) { f.Kind = KindEndOfLife })
+	b.finding(python, "EOL-python-2.7", advisory.Unknown, "", func(f *Finding) {
+		f.Kind, f.Summary = KindEndOfLife, "Python 2.7 has had no security updates since 2020-01-01; move to 3.14"
+	})
 	r.Findings = append(r.Findings, Finding{
 		Kind: KindEndOfLife, ID: "EOL-debian-12", PackageName: "debian", PackageVersion: "12", PackageType: "distro", Severity: advisory.Unknown,
 		Layer: 0, State: inventory.Present,

@@ -105,13 +105,7 @@ func (l *listing) annotation(f *Finding) githubAnnotation {
 	case f.Severity == advisory.Critical, f.Severity == advisory.High, len(l.violations(f)) > 0, f.Kind == KindEndOfLife:
 		a.kind = "warning"
 	}
-	if f.Summary != "" {
-		a.lines = append(a.lines, f.Summary)
-	}
-	a.lines = append(a.lines, l.what(f, bare), remedy(f, bare))
-	if rules := l.objectors(f); len(rules) > 0 {
-		a.lines = append(a.lines, "Violates "+strings.Join(rules, ", "))
-	}
+	a.lines = l.tell(f, bare, bare, true)
 	return a
 }
 

@@ -208,7 +208,7 @@ func (g *gitlabWriter) vulnerability(f *Finding) gitlabVulnerability {
 	p := g.findingPackage(f)
 	v := gitlabVulnerability{
 		ID: g.id(f), Name: cutBytes(cmp.Or(Safe(title(f)), "unknown"), gitlabMaxName), Severity: gitlabSeverity(f.Severity),
-		Description: cutBytes(g.description(f), gitlabMaxDescription),
+		Description: cutBytes(strings.Join(g.tell(f, mdCode, mdText, false), ".\n\n")+".", gitlabMaxDescription), // in Markdown
 		Solution:    cutBytes(remedy(f, mdCode), gitlabMaxSolution),
 		Identifiers: gitlabIdentifiers(f), CVSS: gitlabVectors(f.CVSS), Details: g.details(f, &p),
 		Location: gitlabLocation{
@@ -221,21 +221,6 @@ func (g *gitlabWriter) vulnerability(f *Finding) gitlabVulnerability {
 		v.Links = append(v.Links, gitlabLink{link})
 	}
 	return v
-}
-
-// description is in GitLab's dialect of Markdown.
-func (g *gitlabWriter) description(f *Finding) string {
-	text := g.what(f, mdCode) + "."
-	if f.Summary != "" {
-		text = mdText(f.Summary) + "\n\n" + text
-	}
-	if f.KEV {
-		text += "\n\nIt is known to be exploited (CISA KEV)."
-	}
-	if rules := g.objectors(f); len(rules) > 0 {
-		text += "\n\nViolates " + mdCode(strings.Join(rules, ", ")) + "."
-	}
-	return text
 }
 
 func (g *gitlabWriter) details(f *Finding, p *Package) map[string]gitlabDetail {

@@ -228,6 +228,30 @@ func remedy(f *Finding, q quote) string {
 	return text
 }
 
+// tell says in sentences, without their full stops, what is found, what the
+// advisory says of it and what to do, the last unless that is told elsewhere.
+func (l *listing) tell(f *Finding, q, prose quote, withRemedy bool) []string {
+	var out []string
+	if f.Kind == KindEndOfLife && f.Summary != "" {
+		out = append(out, prose(f.Summary)) // which says all
+	} else {
+		out = append(out, l.what(f, q))
+		if f.Summary != "" {
+			out = append(out, strings.TrimSuffix(prose(f.Summary), "."))
+		}
+		if withRemedy {
+			out = append(out, remedy(f, q))
+		}
+	}
+	if f.KEV {
+		out = append(out, "It is known to be exploited (CISA KEV)")
+	}
+	if rules := l.objectors(f); len(rules) > 0 {
+		out = append(out, "Violates "+q(strings.Join(rules, ", ")))
+	}
+	return out
+}
+
 // maxBranches is how many branches of releases a remedy names the fix of.
 const maxBranches = 5
 

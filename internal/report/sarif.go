@@ -171,7 +171,7 @@ func (s *sarifWriter) results() {
 func (s *sarifWriter) findingResult(f *Finding) sarifResult {
 	out := sarifResult{
 		RuleID: ruleID(f.ID), RuleIndex: s.findingRule(f), Level: sarifLevelOf(f),
-		Message:      sarifText{Text: sarifCut(s.message(f), sarifMaxText)},
+		Message:      sarifText{Text: sarifCut(strings.Join(s.tell(f, bare, bare, true), ". ")+".", sarifMaxText)},
 		Locations:    s.locations(f),
 		Fingerprints: s.fingerprints(s.fingerprint(f)),
 		Properties:   s.properties(f),
@@ -186,23 +186,6 @@ func (s *sarifWriter) findingResult(f *Finding) sarifResult {
 		out.Suppressions = []sarifSuppression{{Kind: "external", Status: "accepted", Justification: sarifCut(reason, sarifMaxText)}}
 	}
 	return out
-}
-
-// message says what is found and what to do; the first sentence stands alone
-// where room is short.
-func (s *sarifWriter) message(f *Finding) string {
-	text := s.what(f, bare) + "."
-	if f.Summary != "" {
-		text += " " + strings.TrimSuffix(f.Summary, ".") + "."
-	}
-	text += " " + remedy(f, bare) + "."
-	if f.KEV {
-		text += " It is known to be exploited (CISA KEV)."
-	}
-	if rules := s.objectors(f); len(rules) > 0 {
-		text += " Violates " + strings.Join(rules, ", ") + "."
-	}
-	return text
 }
 
 func (s *sarifWriter) locations(f *Finding) []sarifLocation {

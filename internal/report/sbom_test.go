@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -285,6 +286,63 @@ func TestSPDXIsValid(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		checkSPDX(t, name, doc)
+	}
+}
+
+// TestSPDXJSONHasItsFields: SPDX 2.3's JSON has no other fields than those of its
+// schema, and words of its lists only (chapters 6, 7, 10 and 11).
+func TestSPDXJSONHasItsFields(t *testing.T) {
+	fields := map[string]string{
+		"":                            "spdxVersion dataLicense SPDXID name documentNamespace comment creationInfo packages hasExtractedLicensingInfos relationships",
+		".creationInfo":               "created creators",
+		".packages":                   "name SPDXID versionInfo downloadLocation filesAnalyzed checksums sourceInfo licenseConcluded licenseDeclared copyrightText comment externalRefs primaryPackagePurpose",
+		".packages.checksums":         "algorithm checksumValue",
+		".packages.externalRefs":      "referenceCategory referenceType referenceLocator comment",
+		".hasExtractedLicensingInfos": "licenseId extractedText name",
+		".relationships":              "spdxElementId relatedSpdxElement relationshipType",
+	}
+	wordsOf := map[string]string{
+		".spdxVersion": "SPDX-2.3", ".dataLicense": "CC0-1.0", ".packages.checksums.algorithm": "SHA256", ".packages.externalRefs.referenceCategory": "PACKAGE-MANAGER SECURITY",
+		".packages.externalRefs.referenceType": "purl advisory", ".packages.primaryPackagePurpose": "CONTAINER OPERATING-SYSTEM ARCHIVE LIBRARY APPLICATION",
+		".relationships.relationshipType": "DESCRIBES CONTAINS HAS_PREREQUISITE", ".packages.downloadLocation": "NOASSERTION", ".packages.copyrightText": "NOASSERTION",
+	}
+	patterns := map[string]*regexp.Regexp{
+		".creationInfo.created":                   regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$`),
+		".creationInfo.creators":                  regexp.MustCompile(`^Tool: \S+-\S+$`),
+		".documentNamespace":                      regexp.MustCompile(`^https://[^\s#]+$`),
+		".packages.SPDXID":                        regexp.MustCompile(`^SPDXRef-[A-Za-z0-9.-]+$`),
+		".packages.externalRefs.referenceLocator": regexp.MustCompile(`^\S+$`),
+		".packages.name":                          regexp.MustCompile(`^.+$`),
+	}
+	for name, r := range documents() {
+		var doc any
+		if err := json.Unmarshal(writeBill(t, FormatSPDX, r, SBOMOptions{IncludeRemoved: true}), &doc); err != nil {
+			t.Fatal(err)
+		}
+		var walk func(path string, v any)
+		walk = func(path string, v any) {
+			switch v := v.(type) {
+			case map[string]any:
+				for field, x := range v {
+					if !slices.Contains(strings.Fields(fields[path]), field) {
+						t.Errorf("%s: %s has no field %s", name, path, field)
+					}
+					walk(path+"."+field, x)
+				}
+			case []any:
+				for _, x := range v {
+					walk(path, x)
+				}
+			case string:
+				if list := strings.Fields(wordsOf[path]); len(list) > 0 && !slices.Contains(list, v) {
+					t.Errorf("%s: %s is %q", name, path, v)
+				}
+				if p := patterns[path]; p != nil && !p.MatchString(v) {
+					t.Errorf("%s: %s is %q", name, path, v)
+				}
+			}
+		}
+		walk("", doc)
 	}
 }
 

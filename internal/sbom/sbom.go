@@ -275,7 +275,7 @@ func spdxDocument(read func() (*spdx.Document, error)) (out []component, told fa
 }
 
 func spdxComponent(p *spdx.Package) component {
-	c := component{name: p.PackageName, version: p.PackageVersion, licenses: spdxLicenses(p.PackageLicenseDeclared)}
+	c := component{name: p.PackageName, version: p.PackageVersion, licenses: spdxLicenses(p.PackageLicenseDeclared, p.PackageLicenseConcluded)}
 	switch p.PrimaryPackagePurpose {
 	case "OPERATING-SYSTEM":
 		c.os = true
@@ -292,11 +292,14 @@ func spdxComponent(p *spdx.Package) component {
 	return c
 }
 
-func spdxLicenses(l string) []string {
-	if l == "" || l == "NOASSERTION" || l == "NONE" {
-		return nil
+// spdxLicenses is the first of the licences that says something.
+func spdxLicenses(licenses ...string) []string {
+	for _, l := range licenses {
+		if l != "" && l != "NOASSERTION" && l != "NONE" {
+			return []string{l}
+		}
 	}
-	return []string{l}
+	return nil
 }
 
 // ecosystems are OSV's names by purl type.

@@ -60,7 +60,7 @@ const (
 	spdxJSONText = `{"spdxVersion":"SPDX-2.3","dataLicense":"CC0-1.0","SPDXID":"SPDXRef-DOCUMENT","name":"x","documentNamespace":"https://x.invalid/1",
 "creationInfo":{"created":"2024-01-01T00:00:00Z","creators":["Tool: x"]},
 "packages":[
- {"SPDXID":"SPDXRef-1","name":"bash","versionInfo":"5.1.8-6.el9","downloadLocation":"NOASSERTION","licenseDeclared":"GPL-3.0-or-later","externalRefs":[
+ {"SPDXID":"SPDXRef-1","name":"bash","versionInfo":"5.1.8-6.el9","downloadLocation":"NOASSERTION","licenseDeclared":"NOASSERTION","licenseConcluded":"GPL-3.0-or-later","externalRefs":[
    {"referenceCategory":"SECURITY","referenceType":"cpe23Type","referenceLocator":"cpe:2.3:a:bash:bash:5:*:*:*:*:*:*:*"},
    {"referenceCategory":"PACKAGE-MANAGER","referenceType":"purl","referenceLocator":"pkg:rpm/redhat/bash@5.1.8-6.el9?arch=x86_64&distro=rhel-9.2&epoch=1&upstream=bash-5.1.8-6.el9.src.rpm"}]},
  {"SPDXID":"SPDXRef-2","name":"no-purl","versionInfo":"1","downloadLocation":"NOASSERTION","licenseDeclared":"NOASSERTION"},

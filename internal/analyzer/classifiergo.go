@@ -42,7 +42,7 @@ func goProducts() []goProduct {
 			{anchor: "%016x1.1", pattern: `%016x(1\.1[134]\.\d{1,2})`},
 			{}}, fromSource},
 		{"openbao", "openbao", []string{"github.com/openbao/openbao"}, "", []sign{{}}, fromSource},
-		{"nats", "nats", []string{"github.com/nats-io/nats-server"}, "", nil, fromSource},
+		{"nats", "nats", []string{"github.com/nats-io/nats-server"}, "", nil, realHand + "nats-server 2.10.18, built from the module"},
 		{"traefik", "", []string{"github.com/traefik/traefik/cmd/traefik", "github.com/containous/traefik/cmd/traefik"}, "", []sign{{}}, fromSource},
 		{"caddy", "", []string{"github.com/caddyserver/caddy/cmd/caddy", "caddy"}, "github.com/caddyserver/caddy/v2", []sign{{}}, realHand + "caddy"},
 		{"grafana", "grafana", []string{"github.com/grafana/grafana/pkg/cmd/grafana", "github.com/grafana/grafana/pkg/cmd/grafana-server"}, "", []sign{{}}, fromSource},

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 
@@ -39,9 +40,11 @@ package dep
 func Do() { println("done") }
 `
 
-func TestGoBinaryStripped(t *testing.T) {
+// buildGo builds the program that a txtar archive holds.
+func buildGo(t *testing.T, program string, flags ...string) []byte {
+	t.Helper()
 	dir := t.TempDir()
-	for _, f := range txtar.Parse([]byte(goProgram)).Files {
+	for _, f := range txtar.Parse([]byte(program)).Files {
 		path := filepath.Join(dir, f.Name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
@@ -50,7 +53,7 @@ func TestGoBinaryStripped(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", "tool", ".")
+	cmd := exec.Command("go", slices.Concat([]string{"build", "-buildvcs=false", "-o", "tool"}, flags, []string{"."})...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off", "GOOS=linux", "GOARCH=amd64", "CGO_ENABLED=0", "GOPROXY=off")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -60,7 +63,11 @@ func TestGoBinaryStripped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := newGoBinary().Analyze(t.Context(), NewFile("tool", binary))
+	return binary
+}
+
+func TestGoBinaryStripped(t *testing.T) {
+	got, err := newGoBinary().Analyze(t.Context(), NewFile("tool", buildGo(t, goProgram, "-trimpath", "-ldflags=-s -w")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,6 +79,40 @@ func TestGoBinaryStripped(t *testing.T) {
 		if p.Type != "golang" || p.Ecosystem != "Go" {
 			t.Errorf("%s has type %q and ecosystem %q", p.Name, p.Type, p.Ecosystem)
 		}
+	}
+}
+
+// linkedProduct is a product as its makers build it: its version is a variable that
+// the linker sets. Other texts look like versions, too.
+const linkedProduct = `
+-- go.mod --
+module github.com/hashicorp/vault
+
+go 1.21
+-- main.go --
+package main
+
+var version = "0.0.0"
+
+func main() { println(version, "9.8.7", "1.2.840.113549") }
+`
+
+// TestGoProductLinked: what -X sets is found in the executable, whether the build
+// information repeats the flags or not.
+func TestGoProductLinked(t *testing.T) {
+	for name, flags := range map[string][]string{
+		"with flags": {"-ldflags=-s -w -X main.version=1.15.4"}, "trimmed": {"-trimpath", "-ldflags=-s -w -X main.version=1.15.4"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := newGoBinary().Analyze(t.Context(), NewFile("bin/vault", buildGo(t, linkedProduct, flags...)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := []string{"stdlib " + goRelease(runtime.Version()), "github.com/hashicorp/vault v1.15.4", "vault 1.15.4"}
+			if diff := cmp.Diff(want, nameVersions(got.Packages)); diff != "" {
+				t.Errorf("packages (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"strata/internal/image"
 	"strata/internal/inventory"
 	"strata/internal/remedy"
 	"strata/internal/scan"
@@ -35,6 +36,41 @@ func (a *app) newerTags(ctx context.Context, res *scan.Result, o *fixOptions) ([
 		refs = append(refs, "registry:"+b.Repository+":"+t)
 	}
 	return refs, nil
+}
+
+// maxKnownCandidates is how many images that were scanned before are held against
+// the base: the newest ones.
+const maxKnownCandidates = 20
+
+// knownCandidates are the images of the base's repository that were scanned before
+// and whose layers are known.
+func knownCandidates(ctx context.Context, scanner *scan.Scanner, cache *store.Cache, m *image.Image) (out []*scan.Result, err error) {
+	images, err := cache.ImagesOf(ctx, m.Base.Repository, m.Platform.String())
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range images {
+		if len(out) == maxKnownCandidates {
+			break
+		}
+		if isThatBase(k, m) {
+			continue
+		}
+		known, err := scanner.Known(ctx, k)
+		if err != nil {
+			return nil, err
+		}
+		if known != nil {
+			out = append(out, known)
+		}
+	}
+	return out, nil
+}
+
+// isThatBase tells whether k has just the layers of m's base.
+func isThatBase(k, m *image.Image) bool {
+	n := m.Base.Layers
+	return n > 0 && len(k.Layers) == n && n <= len(m.Layers) && k.ChainIDs()[n-1] == m.ChainIDs()[n-1]
 }
 
 // scanCandidate scans an image that may become the base; nil when it is for

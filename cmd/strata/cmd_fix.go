@@ -147,7 +147,7 @@ func (a *app) fix(ctx context.Context, ref string, o *fixOptions) (err error) {
 	}
 	plan.Incomplete = r.Incomplete()
 	for _, p := range r.Problems {
-		if p.Incomplete {
+		if p.Incomplete || p.Layer < 0 && p.Analyzer == "" { // the latter are about what was asked
 			plan.Notes = append(plan.Notes, problemNote(p))
 		}
 	}
@@ -294,19 +294,11 @@ func (a *app) candidates(ctx context.Context, res *scan.Result, o *fixOptions) (
 	if cache == nil || base == nil || base.Repository == "" {
 		return out, nil
 	}
-	images, err := cache.ImagesOf(ctx, base.Repository, res.Image.Platform.String())
-	if err != nil {
-		return nil, err
-	}
-	for _, m := range images {
-		known, err := scanner.Known(ctx, m)
-		if err != nil {
-			return nil, err
-		}
-		if known != nil && m.Digest != base.Digest && !seen[string(m.ConfigDigest)] {
-			seen[string(m.ConfigDigest)] = true
-			out = append(out, known)
+	known, err := knownCandidates(ctx, scanner, cache, res.Image)
+	for _, r := range known {
+		if !seen[string(r.Image.ConfigDigest)] {
+			out = append(out, r)
 		}
 	}
-	return out, nil
+	return out, err
 }

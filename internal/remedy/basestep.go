@@ -64,6 +64,13 @@ func (p *planner) baseStep() {
 		Major: best.major, Brings: best.brings, Fixes: p.refs(best.fixes), Risk: best.risk,
 	}, fixes: best.fixes}
 	d.Title = fmt.Sprintf("Build on %s instead of %s", d.Proposed, cmp.Or(d.Instruction, "the base there is"))
+	if d.Proposed == d.Instruction { // the tag has moved on
+		d.Title = fmt.Sprintf("Build on what %s is today: docker build --pull", d.Proposed)
+		d.Proposed = ""
+		if best.Image.Digest != "" {
+			d.Notes = append(d.Notes, "it is "+string(best.Image.Digest)+" now")
+		}
+	}
 	if best.major {
 		d.Notes = append(d.Notes, "it is another line of releases: test the image on it")
 	}
@@ -193,7 +200,7 @@ func (p *planner) editFrom(d *draft, c *Candidate) {
 	written := file.Stages[file.chain(p.stage)[0]].from()
 	globals := file.globalVariables()
 	now := expand(written, globals)
-	name, tag, digest := splitReference(now)
+	name, _, digest := splitReference(now)
 	if c.Image.Repository == "" || c.Image.Tag == "" || shortName(name) != shortName(p.Image.Base.Repository) {
 		d.Notes = append(d.Notes, fmt.Sprintf("%s line %d names %s, which is not the base that was recognised: it stays as it is", file.Path, from.Line, now))
 		return
@@ -206,7 +213,7 @@ func (p *planner) editFrom(d *draft, c *Candidate) {
 		want += "@" + string(c.Image.Digest)
 	}
 	if want == now {
-		d.Notes = append(d.Notes, fmt.Sprintf("%s names it already (%s): build with --pull", file.Path, cmp.Or(tag, digest)))
+		d.Notes = append(d.Notes, fmt.Sprintf("%s line %d names it already", file.Path, from.Line))
 		return
 	}
 	e := from.setReference(written, want, globals)

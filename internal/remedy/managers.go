@@ -88,7 +88,11 @@ var lastNumber = regexp.MustCompile(`\d+$`)
 // keeps only the newest version of each release, so that the exact version would
 // soon not be found. apt_preferences(5) matches a trailing * as a prefix.
 func debWant(name, _, version string) string {
-	return name + "=" + lastNumber.ReplaceAllString(version, "") + "*"
+	line := lastNumber.ReplaceAllString(version, "")
+	if line == "" {
+		line = version
+	}
+	return name + "=" + line + "*"
 }
 
 // rpmWant asks for the newest release of the fixed version, for the same reason.

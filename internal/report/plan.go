@@ -215,7 +215,9 @@ func (t *planTable) instruction(s *fix.Step) {
 func instructionText(s *fix.Step) (now, then string) {
 	now, then = s.Instruction, s.Proposed
 	if s.Kind == fix.StepBase {
-		now, then = "FROM "+now, "FROM "+then
+		if now = "FROM " + now; then != "" {
+			then = "FROM " + then
+		}
 	}
 	return now, then
 }

@@ -121,3 +121,18 @@ func TestImagesBelowUsesIndexes(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func FuzzDecodeImage(f *testing.F) {
+	c := openTestCache(f, filepath.Join(f.TempDir(), "cache.db"))
+	f.Add([]byte(`{"Reference": "a", "Layers": [{"DiffID": "sha256:1"}], "History": [{"Empty": true}], "Content": null}`), true)
+	f.Add([]byte("x"), false)
+	f.Fuzz(func(t *testing.T, b []byte, encoded bool) {
+		if encoded {
+			b = c.enc.EncodeAll(b, nil)
+		}
+		if m := c.decodeImage(b); m != nil {
+			m.ChainIDs()
+			image.RecogniseBase(m, []*image.Image{m})
+		}
+	})
+}

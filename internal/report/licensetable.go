@@ -12,12 +12,7 @@ import (
 // licenses tells in a few lines what licences the packages of the final file
 // system have: how many of each class, and by name those that are noteworthy.
 func (t *table) licenses() {
-	counts := map[license.Class]int{}
-	for i := range t.report.Packages {
-		if p := &t.report.Packages[i]; p.License != nil && inFinalImage(p.State) {
-			counts[p.License.Class]++
-		}
-	}
+	counts := t.licenseCounts()
 	if len(counts) == 0 {
 		return
 	}
@@ -37,6 +32,18 @@ func (t *table) licenses() {
 			t.paragraph(plain, shortList(names, maxNamed), len("network copyleft")+4, t.Width)
 		}
 	}
+}
+
+// licenseCounts are the packages in the final file system by the class of their
+// licence.
+func (v *view) licenseCounts() map[license.Class]int {
+	counts := map[license.Class]int{}
+	for i := range v.report.Packages {
+		if p := &v.report.Packages[i]; p.License != nil && inFinalImage(p.State) {
+			counts[p.License.Class]++
+		}
+	}
+	return counts
 }
 
 // noteworthy are the packages whose licence somebody should have seen: what is

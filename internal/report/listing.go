@@ -117,12 +117,18 @@ func (l *listing) objectors(f *Finding) []string {
 func (l *listing) subjects(v *policy.Violation) []*Finding {
 	var out []*Finding
 	for _, id := range v.PackageIDs {
-		if p := l.packages[id]; p != nil {
-			out = append(out, &Finding{
-				ID: ruleName(v), PackageID: id, PackageName: p.Name, PackageVersion: p.Version, PackageType: p.Type, Layer: p.Layer, State: p.State,
-				Summary: fmt.Sprintf("%s %s %s: %s", p.Type, p.Name, p.Version, v.Message),
-			})
+		p := l.packages[id]
+		if p == nil {
+			continue
 		}
+		about := strings.TrimSpace(fmt.Sprintf("%s %s %s", p.Type, p.Name, p.Version))
+		if p.License != nil && p.License.Expression != "" {
+			about += " (" + p.License.Expression + ")"
+		}
+		out = append(out, &Finding{
+			ID: ruleName(v), PackageID: id, PackageName: p.Name, PackageVersion: p.Version, PackageType: p.Type, Layer: p.Layer, State: p.State,
+			Summary: about + ": " + v.Message,
+		})
 	}
 	if len(out) > 0 {
 		return out

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"strata/internal/license"
 	"strata/internal/policy"
 )
 
@@ -64,7 +65,7 @@ func (m *mdWriter) image() string {
 	if m.room < mdLeast {
 		return head
 	}
-	tail := m.warnings() + m.notCounted()
+	tail := m.licenses() + m.warnings() + m.notCounted()
 	if layers := m.layersTable(); len(head)+len(tail)+len(layers) < m.room/2 {
 		tail = layers + tail
 	}
@@ -107,6 +108,7 @@ func (m *mdWriter) head() string {
 
 func (m *mdWriter) verdict() string {
 	v := &m.report.Verdict
+	t := table{view: m.view, TableOptions: TableOptions{Width: maxWidth}}
 	var b strings.Builder
 	switch {
 	case v.Decision != policy.Pass && v.Decision != policy.Warn:
@@ -129,7 +131,11 @@ func (m *mdWriter) verdict() string {
 		if failing(&v.Violations[i]) {
 			word = "fails"
 		}
-		fmt.Fprintf(&b, "- %s: %s: %s\n", word, mdText(whole(ruleName(&v.Violations[i]))), mdText(cutEnd(Safe(v.Violations[i].Message), mdMaxText)))
+		fmt.Fprintf(&b, "- %s: %s: %s", word, mdText(whole(ruleName(&v.Violations[i]))), mdText(cutEnd(Safe(v.Violations[i].Message), mdMaxText)))
+		if about := t.about(&v.Violations[i]); about != "" {
+			fmt.Fprintf(&b, ": %s", mdCode(cutEnd(about, mdMaxText)))
+		}
+		b.WriteString("\n")
 	}
 	if len(v.Violations) > 0 {
 		b.WriteString("\n")
@@ -220,6 +226,21 @@ func (m *mdWriter) layersTable() string {
 	}
 	b.WriteString("\n</details>\n\n")
 	return b.String()
+}
+
+// licenses counts the packages by the class of their licence.
+func (m *mdWriter) licenses() string {
+	counts := m.licenseCounts()
+	var words []string
+	for _, class := range license.All() {
+		if n := counts[class]; n > 0 {
+			words = append(words, fmt.Sprintf("%d %s", n, classWords(class)))
+		}
+	}
+	if len(words) == 0 {
+		return ""
+	}
+	return "**Licences**: " + strings.Join(words, " · ") + "\n\n"
 }
 
 // notCounted tells how many findings do not count, by the reason.

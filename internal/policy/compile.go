@@ -167,6 +167,9 @@ var (
 func (l *language) explain(source string, found []*cel.Error) error {
 	var errs []error
 	for _, f := range found[:min(len(found), 5)] {
+		if f.ExprID == 0 && len(errs) > 0 {
+			break // what follows a syntax error
+		}
 		e := &expressionError{offset: offsetOf(source, f.Location.Line(), f.Location.Column()), message: packageAgain(f.Message)}
 		switch m := f.Message; {
 		case undefinedField.MatchString(m):
@@ -183,11 +186,40 @@ func (l *language) explain(source string, found []*cel.Error) error {
 		case m == "invalid matches argument":
 			e.message = "no regular expression (RE2 syntax)"
 		case strings.HasPrefix(m, "Syntax error: "):
-			e.message = "syntax error: " + strings.TrimPrefix(e.message, "Syntax error: ")
+			return syntaxError(e)
 		}
 		errs = append(errs, e)
+		if slices.ContainsFunc(macros, func(name string) bool { return strings.HasSuffix(e.message, `"`+name+`"?`) }) {
+			break // its variable is unknown for that reason alone
+		}
 	}
 	return errors.Join(errs...)
+}
+
+// macros are the functions of CEL that take a variable and an expression.
+var macros = []string{"all", "exists", "exists_one", "filter", "map", "has"}
+
+// offending is what the parser stumbles on, as it says it.
+var offending = regexp.MustCompile(`(?s)(?:at: |input )'(.*?)'`)
+
+// syntaxError puts what the parser says in words, with what was probably meant.
+func syntaxError(e *expressionError) error {
+	m := offending.FindStringSubmatch(e.message)
+	if m == nil {
+		said := strings.ReplaceAll(strings.TrimPrefix(e.message, "Syntax error: "), "'<EOF>'", "the end")
+		e.message = "syntax error: " + strings.Join(strings.Fields(said), " ")
+		return e
+	}
+	word := strings.TrimSpace(strings.ReplaceAll(m[1], `\n`, " "))
+	hint := map[string]string{
+		"and": "; write && for and", "or": "; write || for or", "not": "; write ! for not", "&": "; write && for and",
+		"|": "; write || for or", "=": "; write == to compare",
+	}[strings.ToLower(word)]
+	if word == "" || strings.Contains(word, "<EOF>") {
+		word = "the end"
+	}
+	e.message = fmt.Sprintf("syntax error at %q%s", word, hint)
+	return e
 }
 
 // explainField tells which type lacks the field, and moves the place from the
@@ -195,6 +227,13 @@ func (l *language) explain(source string, found []*cel.Error) error {
 func (l *language) explainField(e *expressionError, source, name string) {
 	runes := []rune(source)
 	before := string(runes[:min(e.offset, len(runes))])
+	if ahead := string(runes[len([]rune(before)):]); !strings.HasPrefix(strings.TrimLeft(ahead, " "), ".") {
+		// has(finding.field) is placed at its parenthesis.
+		if to, _, ok := strings.Cut(ahead, "."+name); ok {
+			before += to
+			e.offset = len([]rune(before))
+		}
+	}
 	for e.offset < len(runes) && (runes[e.offset] == '.' || runes[e.offset] == ' ') {
 		e.offset++
 	}
@@ -233,7 +272,7 @@ func (l *language) setOf(path []string) *fieldSet {
 }
 
 func (l *language) unknownName(name string) string {
-	names := []string{"now", "severity", "has"}
+	names := append([]string{"now", "severity"}, macros...)
 	for _, s := range fieldSets() {
 		if s.variable != "" {
 			names = append(names, s.variable)
@@ -257,6 +296,9 @@ func (l *language) unknownName(name string) string {
 
 // wrongTypes tells that an operator or function does not take such values.
 func wrongTypes(function, args string) string {
+	if function == operators.Index {
+		return fmt.Sprintf("[ ] can't be applied to %s; fields are read with a dot", strings.ReplaceAll(args, ", ", " and "))
+	}
 	if symbol, ok := operators.FindReverse(function); ok && symbol != "" {
 		return fmt.Sprintf("%s can't be applied to %s", symbol, strings.ReplaceAll(args, ", ", " and "))
 	}
@@ -314,12 +356,29 @@ func (l *language) wrongWord(native *ast.AST, call ast.CallExpr) error {
 				return l.notOneOf(native, f.name, f.values, args[1-i])
 			}
 		}
+	case operators.Less, operators.LessEquals, operators.Greater, operators.GreaterEquals:
+		for i := range 2 {
+			if f := l.limited(native, args[i]); f != nil {
+				return unordered(native, f, args[1-i])
+			}
+		}
 	case operators.In:
 		if f := l.limited(native, args[0]); f != nil && args[1].Kind() == ast.ListKind {
 			return l.notOneOf(native, f.name, f.values, args[1].AsList().Elements()...)
 		}
 	}
 	return nil
+}
+
+// unordered is the error of comparing words by the alphabet, by which "high" is
+// graver than "critical".
+func unordered(native *ast.AST, f *field, other ast.Expr) error {
+	at, _ := native.SourceInfo().GetOffsetRange(other.ID())
+	instead := "name those that are meant: in [...]"
+	if f.name == "severity" {
+		instead = `compare severity_rank with severity("high")`
+	}
+	return &expressionError{offset: int(at.Start), message: fmt.Sprintf("%s is a word, which < and > compare by the alphabet: %s", f.name, instead)}
 }
 
 // limited is the field that an expression reads, where its values are limited.

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -50,6 +51,8 @@ type waiver struct {
 	until time.Time
 
 	applied int
+	// unmet are the vulnerabilities that nothing in the image has.
+	unmet map[string]bool
 }
 
 // Waivers are what one file sets aside.
@@ -134,7 +137,7 @@ func (w *Waivers) apply(in *Input) []string {
 		f := &in.Findings[i]
 		for _, at := range index.of(f) {
 			if v := &w.list[at]; v.waives(f) {
-				v.applied++
+				v.meet(f)
 				if f.Suppressed == nil && !v.ended(in.Now) {
 					f.Suppressed = &Suppression{By: ByWaiver, Reason: v.because(w.File)}
 				}
@@ -242,7 +245,9 @@ func (w *Waivers) index(in *Input) *waiverIndex {
 		if len(v.images) > 0 && !matchAny(v.images, names) {
 			continue
 		}
+		v.unmet = map[string]bool{}
 		for _, id := range v.vulnerabilities {
+			v.unmet[id] = true
 			index.byID[id] = append(index.byID[id], i)
 		}
 		if len(v.licenses) > 0 {
@@ -266,6 +271,14 @@ func (x *waiverIndex) of(f *Finding) []int {
 	found = append(found, x.general...)
 	slices.Sort(found)
 	return slices.Compact(found)
+}
+
+// meet notes that it applies to a finding.
+func (w *waiver) meet(f *Finding) {
+	w.applied++
+	for _, id := range f.ids() {
+		delete(w.unmet, id)
+	}
 }
 
 // waives tells whether a finding, of which it names the vulnerability if any, is
@@ -311,11 +324,13 @@ func (w *Waivers) remarksOn(in *Input, index *waiverIndex) []string {
 		case v.ended(in.Now):
 			count := "nothing in this image"
 			if v.applied > 0 {
-				count = plural(v.applied, "finding or package") + " of this image"
+				count = matches(v.applied) + " in this image"
 			}
 			ended = append(ended, fmt.Sprintf("%s (line %d%s, ended %s, for %s)", v.what(), v.line, owned(v), v.lastDay(), count))
 		case v.applied == 0:
 			unused = append(unused, fmt.Sprintf("%s (line %d)", v.what(), v.line))
+		case len(v.unmet) > 0 && !v.either:
+			unused = append(unused, fmt.Sprintf("%s (of line %d)", strings.Join(slices.Sorted(maps.Keys(v.unmet)), " "), v.line))
 		case !v.until.IsZero() && v.until.Sub(in.Now) <= endsSoon:
 			soon = append(soon, fmt.Sprintf("%s (line %d%s, until %s)", v.what(), v.line, owned(v), v.lastDay()))
 		}
@@ -330,6 +345,13 @@ func (w *Waivers) remarksOn(in *Input, index *waiverIndex) []string {
 	say(soon, "%s: %s ending within two weeks")
 	say(unused, "%s: %s matching nothing in this image")
 	return remarks
+}
+
+func matches(n int) string {
+	if n == 1 {
+		return "1 match"
+	}
+	return fmt.Sprintf("%d matches", n)
 }
 
 func owned(w *waiver) string {

@@ -171,6 +171,7 @@ func (b *bill) ofImage() properties {
 	if base := b.Image.Base; base != nil {
 		out.add(sbom.BaseReference, base.Reference)
 		out.add(sbom.BaseDigest, base.Digest)
+		out.add(sbom.BaseBy, string(base.By))
 	}
 	return out
 }

@@ -112,6 +112,9 @@ func TestSBOMRoundTrip(t *testing.T) {
 				if len(doc.Image.Layers) != len(r.Layers) || doc.Image.Layers[4].CreatedBy != Instruction(r.Layers[4].CreatedBy) || doc.Layers()[2].Entries != 0 {
 					t.Errorf("layers read: %+v", doc.Image.Layers)
 				}
+				if b := doc.Image.Base; b == nil || b.Reference != "debian:12" || b.Layers != 2 || b.By != "layers" {
+					t.Errorf("base read: %+v", b)
+				}
 				if d := doc.Inventory.Distro; d.ID != "debian" || d.VersionID != "12" {
 					t.Errorf("distribution read: %+v", d)
 				}

@@ -44,6 +44,7 @@ const (
 	ImagePlatform     = "strata:image:platform"
 	BaseReference     = "strata:image:base:reference"
 	BaseDigest        = "strata:image:base:digest"
+	BaseBy            = "strata:image:base:by"
 	DistroName        = "strata:distro:name"
 	DistroStatus      = "strata:distro:status"
 	// Problem is something that could not be analysed, Incomplete one that may
@@ -136,12 +137,29 @@ func (d *Document) apply(f facts) {
 		}
 		d.addImageLayer(index, f.layers[index])
 	}
+	d.Image.Base = baseOf(f, len(d.Image.Layers))
 	for _, message := range f.problems[Problem] {
 		d.told(message, false)
 	}
 	for _, message := range f.problems[Incomplete] {
 		d.told(message, true)
 	}
+}
+
+// baseOf is the base image: its layers are the lowest, as far as they are marked.
+// It is nil when the document tells of none.
+func baseOf(f facts, layers int) *image.Base {
+	by := image.BaseEvidence(f.image.first(BaseBy))
+	switch by {
+	case image.BaseByLayers, image.BaseByAnnotation, image.BaseByHistory:
+	default:
+		return nil
+	}
+	b := &image.Base{Reference: f.image.first(BaseReference), Digest: image.Digest(f.image.first(BaseDigest)), By: by}
+	for b.Layers < layers && f.layers[b.Layers].first(LayerBase) == "true" {
+		b.Layers++
+	}
+	return b
 }
 
 func (d *Document) addImageLayer(index int, p properties) {

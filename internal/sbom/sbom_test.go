@@ -301,8 +301,11 @@ func requireSound(t *testing.T, d Document) {
 	}
 	ids := map[string]bool{}
 	for _, p := range d.Inventory.Packages {
-		if p.Type == "" || p.Name == "" || p.Version == "" || p.PURL == "" || p.ID == "" || p.State != inventory.Present || p.StateLayer != -1 {
+		if p.Type == "" || p.Name == "" || p.Version == "" || p.PURL == "" || p.ID == "" || p.State == inventory.Present && p.StateLayer != -1 {
 			t.Errorf("package %+v is not whole", p)
+		}
+		if n := max(len(d.Layers()), 1); p.Layer < 0 || p.Layer >= n || p.StateLayer < -1 || p.StateLayer >= n || len(p.Locations) > maxLocations {
+			t.Errorf("package %+v is in none of %d layers", p, n)
 		}
 		if ids[p.ID] {
 			t.Errorf("two packages have the id %s", p.ID)
@@ -311,6 +314,9 @@ func requireSound(t *testing.T, d Document) {
 		if !utf8.ValidString(p.Name + p.Version + p.PURL) {
 			t.Errorf("package %+v is no valid UTF-8", p)
 		}
+	}
+	if len(d.Layers()) != len(d.Image.Layers) {
+		t.Errorf("%d layers, and %d known", len(d.Image.Layers), len(d.Layers()))
 	}
 	if len(d.Inventory.Problems) > maxProblems+1 {
 		t.Errorf("%d problems", len(d.Inventory.Problems))
@@ -322,8 +328,67 @@ func requireSound(t *testing.T, d Document) {
 	}
 }
 
+// withStrata is a CycloneDX document with what only Strata tells: the properties of
+// each layer, and those of a package.
+func withStrata(layers []string, properties ...string) string {
+	list := func(properties string) string {
+		var out []string
+		for p := range strings.SplitSeq(properties, ";") {
+			name, value, _ := strings.Cut(p, "=")
+			out = append(out, fmt.Sprintf(`{"name":"strata:%s","value":%q}`, name, value))
+		}
+		return "[" + strings.Join(out, ",") + "]"
+	}
+	var components []string
+	for _, l := range layers {
+		components = append(components, fmt.Sprintf(`{"type":"file","name":"l","properties":%s}`, list(l)))
+	}
+	return fmt.Sprintf(`{"bomFormat":"CycloneDX","specVersion":"1.6","metadata":{"component":{"type":"container","name":"x","components":[%s]}},
+"components":[{"type":"library","name":"a","version":"1","purl":"pkg:npm/a@1","properties":%s}]}`, strings.Join(components, ","), list(strings.Join(properties, ";")))
+}
+
+func TestReadWhatStrataTells(t *testing.T) {
+	two := []string{"layer:index=0;layer:size=5;layer:instruction=ADD x", "layer:index=1;layer:size=-3;layer:empty=true"}
+	tests := []struct {
+		name, document, want string
+	}{
+		{"a package of a layer", withStrata(two, "layer:index=1", "owner=o", "ecosystem=E"), "layers 5 -1; layer 1, present -1, owner o, E"},
+		{"replaced", withStrata(two, "layer:index=0", "state=shadowed", "state:layer=1"), "layers 5 -1; layer 0, shadowed 1, owner , npm"},
+		{"removed, by whom is not told", withStrata(two, "layer:index=0", "state=removed"), "layers 5 -1; layer 0, removed -1, owner , npm"},
+		{"removed by no layer of the image", withStrata(two, "state=removed", "state:layer=7"), "layers 5 -1; layer 0, removed -1, owner , npm"},
+		{"a state that there is not", withStrata(two, "state=gone", "state:layer=1"), "layers 5 -1; layer 0, present -1, owner , npm"},
+		{"in no layer of the image", withStrata(two, "layer:index=2"), "layers 5 -1; layer 0, present -1, owner , npm"},
+		{"in a negative layer", withStrata(two, "layer:index=-1"), "layers 5 -1; layer 0, present -1, owner , npm"},
+		{"no number", withStrata([]string{"layer:index=x"}, "layer:index=1e9"), "layers; layer 0, present -1, owner , npm"},
+		{"a layer is missing", withStrata([]string{"layer:index=0", "layer:index=2"}, "layer:index=2"), "layers; layer 0, present -1, owner , npm"},
+		{"a layer beyond all bounds", withStrata([]string{"layer:index=999999999"}, "layer:index=999999999"), "layers; layer 0, present -1, owner , npm"},
+		{"a layer twice", withStrata([]string{"layer:index=0;layer:size=1", "layer:index=0;layer:size=2"}, "layer:index=0"), "layers 2; layer 0, present -1, owner , npm"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			d, err := Read(strings.NewReader(tt.document))
+			if err != nil {
+				t.Fatal(err)
+			}
+			requireSound(t, d)
+			got := "layers"
+			for _, l := range d.Image.Layers {
+				got += fmt.Sprintf(" %d", l.Size)
+			}
+			for _, p := range d.Inventory.Packages {
+				got += fmt.Sprintf("; layer %d, %s %d, owner %s, %s", p.Layer, p.State, p.StateLayer, p.Owner, p.Ecosystem)
+			}
+			if got != tt.want {
+				t.Errorf("%s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
 func FuzzRead(f *testing.F) {
-	for _, s := range []string{cycloneDXJSON, cycloneDXXML, spdxJSONText, spdxText, withPURLs("pkg:golang/A/b@1", "pkg:rpm/x/y@1-1?epoch=1&upstream=a-1-1.src.rpm&distro=x-1")} {
+	for _, s := range []string{cycloneDXJSON, cycloneDXXML, spdxJSONText, spdxText, withPURLs("pkg:golang/A/b@1", "pkg:rpm/x/y@1-1?epoch=1&upstream=a-1-1.src.rpm&distro=x-1"),
+		withStrata([]string{"layer:index=0", "layer:index=1"}, "layer:index=1", "state=removed", "state:layer=1", "location=a/b"),
+		"SPDXVersion: SPDX-2.3\nPackageName: a\nPrimaryPackagePurpose: ARCHIVE\nPackageComment: <text>strata:layer:index: 0\nstrata:layer:size: 9</text>\n"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

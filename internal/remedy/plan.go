@@ -287,6 +287,10 @@ func (p *planner) layerSteps(layer int, changes []*Change) {
 			d.Title = fmt.Sprintf("Build with Go %s or newer", files[file][0].To)
 			p.editToolchain(&d, files[file][0].To)
 		}
+		d.Command = projectCommand(strings.TrimSuffix(file, majorStep), files[file])
+		if note := projectNote(strings.TrimSuffix(file, majorStep)); note != "" {
+			d.Notes = append(d.Notes, note)
+		}
 		if from := s.flag("from"); from != "" {
 			d.Notes = append(d.Notes, fmt.Sprintf("the files come from %s, where they are built", from))
 		}

@@ -1,6 +1,7 @@
 package remedy
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -23,6 +24,7 @@ type site struct {
 // marks those that it names, and the files that decide for the others.
 func (c *site) propose(changes []*Change) proposal {
 	p := c.proposeCalls(changes)
+	changes = writables(changes)
 	rest := slices.DeleteFunc(slices.Clone(changes), func(ch *Change) bool { return ch.Named || ch.added })
 	rest = slices.DeleteFunc(slices.Clone(rest), func(ch *Change) bool { return ch.File != "" || c.literal(&p, ch) })
 	for _, ch := range rest {
@@ -35,12 +37,28 @@ func (c *site) propose(changes []*Change) proposal {
 // proposeCalls changes the calls of package managers, and nothing else.
 func (c *site) proposeCalls(changes []*Change) proposal {
 	var p proposal
-	rest := changes
+	rest := writables(changes)
 	scripts := c.scripts(c.file)
 	for n := range scripts {
 		rest = c.inScript(&p, &scripts[n], rest)
 	}
 	return p
+}
+
+// writables are the changes that may be written into a file that a shell reads.
+func writables(changes []*Change) []*Change {
+	return slices.DeleteFunc(slices.Clone(changes), func(ch *Change) bool { return !ch.writable() })
+}
+
+var (
+	writableName    = regexp.MustCompile(`^[A-Za-z0-9@][A-Za-z0-9@/:._+-]*$`)
+	writableVersion = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9:._+~^!-]*$`)
+)
+
+// writable tells that name and version mean nothing else to a shell: the image
+// chose the name.
+func (ch *Change) writable() bool {
+	return len(ch.Name) < 256 && len(ch.To) < 256 && writableName.MatchString(ch.Name) && writableVersion.MatchString(ch.To)
 }
 
 // goToolchain is the file of what comes with the Go compiler.

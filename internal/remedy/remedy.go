@@ -139,6 +139,8 @@ type Step struct {
 	// File and Line are where that stands, with a Dockerfile; else empty and 0.
 	File string `json:"file"`
 	Line int    `json:"line"`
+	// Command does it in the project, where one command can; else empty.
+	Command string `json:"command"`
 	// Major tells that it leaves a line of releases, so that more may change than
 	// the findings.
 	Major bool `json:"major"`

@@ -49,7 +49,7 @@ var goTag = regexp.MustCompile(`^(\d+\.\d+)(\.\d+)?(-.*)?$`)
 
 // editToolchain asks for the Go version in the stages that are built with Go.
 func (p *planner) editToolchain(d *draft, version string) {
-	if p.Dockerfile == nil {
+	if p.Dockerfile == nil || !writableVersion.MatchString(version) {
 		return
 	}
 	globals := p.Dockerfile.globalVariables()

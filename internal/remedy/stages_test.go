@@ -101,3 +101,44 @@ func TestAlign(t *testing.T) {
 		}
 	}
 }
+
+// TestHostileNames: what an image calls its packages and users is no command in
+// its user's Dockerfile.
+func TestHostileNames(t *testing.T) {
+	const evil = "$(evil)"
+	for _, run := range []string{"RUN apt-get install -y nginx", "RUN apk add nginx", "RUN pip install nginx", `RUN ["apt-get", "install", "nginx"]`, "RUN npm install nginx", "RUN curl https://e.org/1.2.3"} {
+		d := mustParse(t, "FROM debian:12.1\n"+run+"\n")
+		var bad []*Change
+		for _, typ := range []string{"deb", "apk", "pypi", "npm", "generic"} {
+			bad = append(bad, &Change{Type: typ, Name: evil, From: "1.2.3", To: "1.2.4"}, &Change{Type: typ, Name: "nginx", From: "1.2.3", To: evil}, &Change{Type: typ, Name: "-o=x", From: "1.2.3", To: "1"},
+				&Change{Type: typ, Name: "a b\nRUN c", From: "1.2.3", To: "1"})
+		}
+		c := site{file: d.text, Instruction: &d.Stages[0].Instructions[1], managers: managers()}
+		if made := c.propose(bad); len(made.edits) > 0 {
+			t.Errorf("%s: edits %+v", run, made.edits)
+		}
+	}
+	db := flawsOf("CVE-1 high Debian:12/$(evil) 0 3", "CVE-2 high Debian:12/openssl 0 3")
+	inv := packages("0 deb $(evil) 1", "0 deb openssl 1", "0 deb apt 1")
+	in := Input{Image: layered(1, "ADD rootfs", "RUN x"), Inventory: inv, Match: find(t, inv, db), Dockerfile: mustParse(t, "FROM debian:12.1\nRUN x\n")}
+	in.Image.History = []image.Step{{CreatedBy: "ADD rootfs"}, {CreatedBy: "USER a:b\nRUN " + evil, Empty: true}}
+	p := mustPlan(t, in)
+	if strings.Contains(p.Diff, evil) || !strings.Contains(p.Diff, "--only-upgrade openssl ") {
+		t.Errorf("diff:\n%s", p.Diff)
+	}
+	holds(t, in, p, db)
+}
+
+func TestProjectCommand(t *testing.T) {
+	for file, want := range map[string]string{
+		"go.mod":            "go get a.org/x@v1.2.3 a.org/y@v2.0.0 && go mod tidy",
+		"composer.lock":     "composer require --update-with-all-dependencies 'a.org/x:^1.2.3' 'a.org/y:^2.0.0'",
+		"Cargo.lock":        "cargo update -p a.org/x@v1.0.0 --precise v1.2.3 && cargo update -p a.org/y@1 --precise 2.0.0",
+		"requirements.txt":  "pip install --upgrade 'a.org/x>=v1.2.3' 'a.org/y>=2.0.0'",
+		"package-lock.json": "",
+	} {
+		if got := projectCommand(file, changes("x a.org/y 1 2.0.0, x a.org/x v1.0.0 v1.2.3, x $(evil) 1 2")); got != want {
+			t.Errorf("%s: %s", file, got)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 // upgradeStep plans a new instruction that upgrades packages of a distribution
 // that no instruction of ours brought: they are the base's, or came as files.
 func (p *planner) upgradeStep(changes []*Change) {
+	changes = slices.DeleteFunc(changes, func(ch *Change) bool { return !ch.writable() || !plainName(ch.Name) })
 	if len(changes) == 0 {
 		return
 	}
@@ -33,9 +34,6 @@ func (p *planner) upgradeCommand(changes []*Change) string {
 		least = append(least, "'"+ch.Name+">="+ch.To+"'")
 	}
 	names, least = unique(names), unique(least)
-	if slices.ContainsFunc(names, func(n string) bool { return !plainName(n) }) {
-		return "" // a name that no shell should see
-	}
 	list := strings.Join(names, " ")
 	has := func(names ...string) bool {
 		for i := range p.Inventory.Packages {
@@ -52,7 +50,7 @@ func (p *planner) upgradeCommand(changes []*Change) string {
 			return "RUN apt-get update && apt-get install -y --only-upgrade " + list + " && rm -rf /var/lib/apt/lists/*"
 		}
 	case "apk":
-		if has("apk-tools") && !slices.ContainsFunc(least, func(a string) bool { return strings.ContainsAny(a, "\\$`\" ") }) {
+		if has("apk-tools") {
 			return "RUN apk add --no-cache --upgrade " + strings.Join(least, " ")
 		}
 	case "rpm":
@@ -119,8 +117,8 @@ func (p *planner) baseUser() string {
 			user = strings.TrimSpace(u)
 		}
 	}
-	name, _, _ := strings.Cut(user, ":")
-	if name == "root" || name == "0" || !plainName(name) {
+	name, group, _ := strings.Cut(user, ":")
+	if name == "root" || name == "0" || !plainName(name) || group != "" && !plainName(group) {
 		return ""
 	}
 	return user

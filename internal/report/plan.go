@@ -302,6 +302,11 @@ func ids(list []string, few int) string {
 func (t *planTable) effect(s *fix.Step) {
 	t.to(stepIndent)
 	t.paragraph(plain, "removes "+removed(s.Fixes)+brought(s.Brings), stepIndent, t.width)
+	if s.Command != "" {
+		t.to(stepIndent)
+		t.put(green, "$ ")
+		t.paragraph(green, cutEnd(Safe(s.Command), maxPlanLine), stepIndent+2, t.width)
+	}
 	for _, n := range s.Notes {
 		t.to(stepIndent)
 		t.paragraph(dim, Safe(n), stepIndent, t.width)

@@ -29,7 +29,7 @@ func samplePlan() *fix.Plan {
 			{Number: 1, Kind: fix.StepBase, Title: "Build on node:18.20-bookworm-slim instead of node:18.1-bookworm-slim", Layer: -1, Instruction: "node:18.1-bookworm-slim", Proposed: "node:18.20-bookworm-slim",
 				File: "Dockerfile", Line: 2, Fixes: []fix.Ref{exploited, ref("CVE-2023-4911", advisory.High, "libc6", "2.36-9")}, Brings: []fix.Ref{ref("CVE-2026-1", advisory.Unknown, "libc6", "2.36-9+deb12u9")},
 				Alternatives: []fix.Alternative{{Reference: "node:22-bookworm-slim", Major: true, Risk: 600, After: fix.Counts{Low: 2}}}, Risk: 600, After: fix.Counts{Critical: 2, High: 1, Medium: 1, Low: 1, Unknown: 1}, Notes: []string{"line 1 becomes ARG NODE=18.20"}},
-			{Number: 2, Kind: fix.StepProject, Title: "In package-lock.json, take ejs 3.1.10 and lodash 4.17.21", Layer: 3, Instruction: "RUN npm ci --omit=dev", Major: true,
+			{Number: 2, Kind: fix.StepProject, Title: "In package-lock.json, take ejs 3.1.10 and lodash 4.17.21", Layer: 3, Instruction: "RUN npm ci --omit=dev", Major: true, Command: "npm update ejs",
 				Changes: []fix.Change{
 					{PackageID: "p1", Type: "npm", Name: "ejs", From: "2.7.4", To: "3.1.10", Major: true, File: "package-lock.json", Path: "app/node_modules/ejs/package.json", Fixes: []string{"CVE-2022-29078"}},
 					{PackageID: "p2", Type: "npm", Name: "@babel/plugin-transform-modules-systemjs-with-a-long-name", From: "4.4.1", To: "6.2.1", Major: true, InBranch: "4.4.18", InBranchFixes: []string{"CVE-1", "CVE-2"}, Fixes: []string{"CVE-1", "CVE-2", "CVE-3", "CVE-4"}, Brings: []string{"CVE-9"}},

@@ -109,6 +109,10 @@ func (m *planDocument) step(s *fix.Step) {
 	}
 	m.changes(s)
 	m.f("\nRemoves %s%s.\n", removed(s.Fixes), mdText(brought(s.Brings)))
+	if s.Command != "" {
+		m.f("\n")
+		m.fenced("sh", s.Command)
+	}
 	for _, n := range s.Notes {
 		m.f("\n%s.\n", mdText(capital(n)))
 	}

@@ -62,6 +62,9 @@ type Result struct {
 	// Owned are paths of the layer that a distribution's package owns, each with
 	// the package as "type:name" ("deb:node-lodash"). Paths have no leading slash.
 	Owned []Owned
+	// Vendors are owners, written as in Owned, that are packages of a maker of
+	// their own and not the distribution's: they are nobody's owners.
+	Vendors []string
 	// Notes are findings about the file that are no reason to fail: each becomes
 	// a Problem.
 	Notes []string

@@ -60,6 +60,10 @@ func (p *apkPackage) field(l *listing, name byte, value string) error {
 		}
 	case 'o':
 		p.SourceName = value
+	case 'm':
+		if p.owner != "" {
+			l.vendor(p.owner, p.Version, value)
+		}
 	case 'F':
 		p.dir = value
 		if value != "" {

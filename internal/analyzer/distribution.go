@@ -99,6 +99,14 @@ func (l *listing) add(p inventory.Package) error {
 // maxPath is that of Linux (PATH_MAX).
 const maxPath = 4096
 
+// vendor notes that the package, as "type:name", is its maker's, if it is.
+func (l *listing) vendor(owner, version, who string) {
+	typ, _, _ := strings.Cut(owner, ":")
+	if len(owner) <= maxName && byVendor(typ, version, who) {
+		l.Vendors = append(l.Vendors, owner)
+	}
+}
+
 // own notes that the owner, as "type:name", owns the path dir+base, when the
 // path could be evidence of another package.
 func (l *listing) own(owner, dir, base string) error {

@@ -41,6 +41,7 @@ func (dpkg) Analyze(ctx context.Context, f *File) (Result, error) {
 			l.named = true
 			return nil
 		}
+		l.vendor("deb:"+s.name, s.version, s.maintainer)
 		return l.add(s.pkg("deb"))
 	})
 	l.requireNamed(f)
@@ -76,7 +77,7 @@ func (opkg) Analyze(ctx context.Context, f *File) (Result, error) {
 
 // A stanza is what matters of one paragraph of a control file.
 type stanza struct {
-	name, version, arch, source, status string
+	name, version, arch, source, status, maintainer string
 }
 
 // unpacked tells whether files of the package are in the file system, by the
@@ -139,6 +140,8 @@ func (s *stanza) field(line []byte) *string {
 		return s.named(line, "package", &s.name)
 	case 'v':
 		return s.named(line, "version", &s.version)
+	case 'm':
+		return s.named(line, "maintainer", &s.maintainer)
 	case 'a':
 		return s.named(line, "architecture", &s.arch)
 	case 's':

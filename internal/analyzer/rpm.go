@@ -127,6 +127,7 @@ const (
 	rpmTagVersion    = 1001
 	rpmTagRelease    = 1002
 	rpmTagEpoch      = 1003
+	rpmTagVendor     = 1011
 	rpmTagLicense    = 1014
 	rpmTagArch       = 1022
 	rpmTagSourceRPM  = 1044
@@ -167,7 +168,7 @@ func parseRPMHeader(b []byte) (*rpmHeader, error) {
 	for i := range n {
 		e := b[8+i*16:]
 		switch tag := binary.BigEndian.Uint32(e); tag {
-		case rpmTagName, rpmTagVersion, rpmTagRelease, rpmTagEpoch, rpmTagLicense, rpmTagArch, rpmTagSourceRPM,
+		case rpmTagName, rpmTagVersion, rpmTagRelease, rpmTagEpoch, rpmTagVendor, rpmTagLicense, rpmTagArch, rpmTagSourceRPM,
 			rpmTagDirIndexes, rpmTagBaseNames, rpmTagDirNames:
 			h.entries[tag] = rpmEntry{binary.BigEndian.Uint32(e[4:]), binary.BigEndian.Uint32(e[8:]), binary.BigEndian.Uint32(e[12:])}
 		}
@@ -287,6 +288,7 @@ func (h *rpmHeader) list(l *listing) error {
 	}
 	index := h.int32s(rpmTagDirIndexes)
 	owner := "rpm:" + p.Name
+	l.vendor(owner, p.Version, h.string(rpmTagVendor))
 	for base := range h.strings(rpmTagBaseNames) {
 		if len(index) < 4 {
 			break

@@ -11,9 +11,9 @@ import (
 
 // An rpmSpec is a package to be written into a database.
 type rpmSpec struct {
-	name, version, release, arch, license, source string
-	epoch                                         uint32
-	files                                         []string // as "dir/|base"
+	name, version, release, arch, license, source, vendor string
+	epoch                                                 uint32
+	files                                                 []string // as "dir/|base"
 	// tail is so many bytes of description, to make the header as large.
 	tail int
 }
@@ -47,6 +47,7 @@ func (s rpmSpec) header() []byte {
 		add(rpmTagEpoch, rpmInt32, 1, binary.BigEndian.AppendUint32(nil, s.epoch))
 	}
 	str(1005, rpmI18NString, string(bytes.Repeat([]byte{'x'}, s.tail))) // description
+	str(rpmTagVendor, rpmString, s.vendor)
 	str(rpmTagLicense, rpmString, s.license)
 	str(rpmTagArch, rpmString, s.arch)
 	str(rpmTagSourceRPM, rpmString, s.source)

@@ -16,7 +16,7 @@ import (
 // SetVersion names what the default set of analyzers finds. Layers analysed
 // under another version are analysed anew, so it must change whenever an
 // analyzer is added or finds something else.
-const SetVersion = "4"
+const SetVersion = "5"
 
 // Default returns all analyzers.
 func Default() []Analyzer {
@@ -81,7 +81,7 @@ func (r *Runner) start() *layerRun {
 	if memory == nil {
 		memory = &Memory{}
 	}
-	return &layerRun{analyzers: r.Analyzers, buffer: &buffer{memory: memory}, owners: map[string]string{}}
+	return &layerRun{analyzers: r.Analyzers, buffer: &buffer{memory: memory}, owners: map[string]string{}, vendors: map[string]bool{}}
 }
 
 // A layerRun is one layer on its way through the analyzers.
@@ -99,10 +99,12 @@ type layerRun struct {
 	spare  map[string][]byte
 	spared int64
 	owners map[string]string // by path
-	bytes  int               // that found and owners take, about
-	full   bool              // something was left out, since they took too much
-	texts  int64             // bytes of licence texts read
-	huge   bool              // the layer has the right to be huge
+	// vendors are owners that are not the distribution's.
+	vendors map[string]bool
+	bytes   int   // that found and owners take, about
+	full    bool  // something was left out, since they took too much
+	texts   int64 // bytes of licence texts read
+	huge    bool  // the layer has the right to be huge
 }
 
 // close gives back what the layer held.
@@ -283,6 +285,9 @@ func (run *layerRun) analyze(ctx context.Context, a Analyzer, f *File, ref int) 
 	for _, o := range res.Owned {
 		run.owners[validPath(o.Path)] = o.Owner
 	}
+	for _, v := range res.Vendors {
+		run.vendors[v] = true
+	}
 	if res.silent() && len(res.Licenses) == 0 {
 		return
 	}
@@ -335,6 +340,9 @@ func (run *layerRun) bound(res *Result, path, analyzer string) bool {
 	}
 	for _, o := range res.Owned {
 		cost += ownedCost(o.Path)
+	}
+	for _, v := range res.Vendors {
+		cost += ownedCost(v)
 	}
 	if run.bytes+cost <= maxLayerResult {
 		run.bytes += cost
@@ -449,9 +457,18 @@ func oneOfEach(files []inventory.File) []inventory.File {
 	return out
 }
 
-// owner looks a path up under the names that package databases may have for it:
-// since the merge of / and /usr, many still list /lib/x for /usr/lib/x.
+// owner is the package of the distribution that owns the path; empty for none.
 func (run *layerRun) owner(path string) string {
+	owner := run.ownerAsListed(path)
+	if run.vendors[owner] {
+		return ""
+	}
+	return owner
+}
+
+// ownerAsListed looks a path up under the names that package databases may have for it:
+// since the merge of / and /usr, many still list /lib/x for /usr/lib/x.
+func (run *layerRun) ownerAsListed(path string) string {
 	if o, ok := run.owners[path]; ok {
 		return o
 	}

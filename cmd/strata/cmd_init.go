@@ -88,6 +88,11 @@ func (a *app) init(ctx context.Context, root *cobra.Command, o *initOptions) err
 			return fmt.Errorf("--ci %s: want github, gitlab, jenkins or pre-push", name)
 		}
 	}
+	if slices.Contains(o.ci, "pre-push") {
+		if _, err := hooksPath(ctx, "pre-push"); err != nil {
+			return err
+		}
+	}
 	return errors.Join(a.initSettings(root, o), a.initSystems(ctx, o))
 }
 

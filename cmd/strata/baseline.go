@@ -65,10 +65,13 @@ func (a *app) compare(d *decider, r *report.Report, in *policy.Input) ([]policy.
 	r.Baseline = &report.Baseline{Reference: baseline.Image.Reference, Digest: baseline.Image.Digest}
 	var remarks []policy.Remark
 	if baseline.Filtered != nil {
-		remarks = append(remarks, policy.Remark{By: "baseline", Message: "the baseline was filtered when it was written: what it leaves out counts as new"})
+		remarks = append(remarks, policy.Remark{By: policy.OfBaseline, Message: "the baseline was filtered when it was written: what it leaves out counts as new"})
+	}
+	if !baseline.LookedFor(report.ScanVulnerabilities) {
+		remarks = append(remarks, policy.Remark{By: policy.OfBaseline, Message: "nobody looked for vulnerabilities in the baseline: all count as new"})
 	}
 	if baseline.Incomplete() {
-		remarks = append(remarks, policy.Remark{By: "baseline", Message: "the baseline is incomplete: what could not be read of it counts as new"})
+		remarks = append(remarks, policy.Remark{By: policy.OfBaseline, Message: "the baseline is incomplete: what could not be read of it counts as new"})
 	}
 	return remarks, nil
 }

@@ -232,11 +232,7 @@ func (a *app) tryPolicies(path string, o *scanOptions) error {
 	if r.Filtered != nil {
 		return errFiltered(path)
 	}
-	for i := range r.Findings {
-		if s := r.Findings[i].Suppressed; s != nil && s.By == report.ByPolicy {
-			r.Findings[i].Suppressed = nil
-		}
-	}
+	r.Undecided()
 	if err := readBaseline(decider, o.baseline, nil); err != nil {
 		return err
 	}

@@ -89,6 +89,8 @@ type decider struct {
 	rules   []policy.Rule
 	waivers []*policy.Waivers
 	vex     []*policy.VEX
+	// vexBytes is how much of them was read.
+	vexBytes int64
 	// remarks are on the files that these were read from.
 	remarks []policy.Remark
 	// baselines are the reports of the baseline, one for each platform.

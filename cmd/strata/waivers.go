@@ -61,8 +61,12 @@ func (a *app) waivers(o *policyOptions) ([]*policy.Waivers, error) {
 	return all, nil
 }
 
-// maxVEXFiles is how many documents a folder has at most.
-const maxVEXFiles = 10_000
+const (
+	// maxVEXFiles is how many documents a folder has at most.
+	maxVEXFiles = 10_000
+	// maxVEXBytes is how much all documents have together.
+	maxVEXBytes = 512 << 20
+)
 
 // readVEX reads documents, and folders of them with all that is below.
 func (d *decider) readVEX(paths []string) error {
@@ -93,6 +97,9 @@ func (d *decider) readVEXFile(path string) error {
 	if err != nil {
 		return err
 	}
+	if d.vexBytes += int64(len(text)); d.vexBytes > maxVEXBytes {
+		return fmt.Errorf("%s: the documents have more than %d MiB together", path, maxVEXBytes>>20)
+	}
 	d.vex = append(d.vex, v)
 	return nil
 }
@@ -119,6 +126,9 @@ func (d *decider) readVEXFolder(dir string) error {
 	slices.Sort(files)
 	for _, path := range files {
 		if err := d.readVEXFile(path); err != nil {
+			if d.vexBytes > maxVEXBytes {
+				return err
+			}
 			other = append(other, err.Error())
 		}
 	}

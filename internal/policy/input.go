@@ -172,6 +172,12 @@ const (
 	ByPolicy = "policy"
 )
 
+// What else makes a Remark, besides ByVEX.
+const (
+	OfWaivers  = "waivers"
+	OfBaseline = "baseline"
+)
+
 // A Status is what is known of a vulnerability in a product, in the words of VEX
 // (OpenVEX specification, status labels).
 type Status string
@@ -187,7 +193,7 @@ const (
 // A Remark is something that the user should know of the files that were applied:
 // a waiver that ended, a statement that matched nothing.
 type Remark struct {
-	// By is what makes it: "waivers", "vex", "policy", "baseline".
+	// By is what makes it: OfWaivers, OfBaseline or ByVEX.
 	By string
 	// Message names the file and the way out.
 	Message string

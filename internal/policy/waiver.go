@@ -18,8 +18,6 @@ const (
 	endsSoon = 14 * 24 * time.Hour
 	// maxListed is how many names a remark lists.
 	maxListed = 30
-	// remarkWaivers is the By of remarks about waivers.
-	remarkWaivers = "waivers"
 )
 
 // A waiver is one entry of a file: all that it names must fit for it to apply.
@@ -125,7 +123,7 @@ func ApplyWaivers(in *Input, files ...*Waivers) []Remark {
 	var remarks []Remark
 	for _, file := range files {
 		for _, message := range file.apply(in) {
-			remarks = append(remarks, Remark{By: remarkWaivers, Message: message})
+			remarks = append(remarks, Remark{By: OfWaivers, Message: message})
 		}
 	}
 	return remarks

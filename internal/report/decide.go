@@ -1,6 +1,7 @@
 package report
 
 import (
+	"slices"
 	"time"
 
 	"strata/internal/policy"
@@ -108,6 +109,32 @@ func (r *Report) Decided(in *policy.Input, v policy.Verdict, remarks []policy.Re
 	for _, remark := range remarks {
 		r.Problems = append(r.Problems, Problem{Layer: -1, Analyzer: remark.By, Message: remark.Message})
 	}
+}
+
+// Undecided takes out what Decided put in, so that it can be decided anew: the
+// verdict, what rules ignored, the comparison with a baseline, and the remarks.
+// What waivers and VEX set aside stays.
+func (r *Report) Undecided() {
+	r.Verdict, r.Baseline = policy.Verdict{}, nil
+	keep := func(s *Suppression) *Suppression {
+		if s != nil && s.By == ByPolicy {
+			return nil
+		}
+		return s
+	}
+	for i := range r.Packages {
+		p := &r.Packages[i]
+		p.Suppressed = keep(p.Suppressed)
+		if p.License != nil {
+			p.License.Suppressed = keep(p.License.Suppressed)
+		}
+	}
+	for i := range r.Findings {
+		r.Findings[i].Suppressed, r.Findings[i].New = keep(r.Findings[i].Suppressed), nil
+	}
+	r.Problems = slices.DeleteFunc(r.Problems, func(p Problem) bool {
+		return p.Layer < 0 && slices.Contains([]string{policy.OfWaivers, policy.OfBaseline, policy.ByVEX}, p.Analyzer)
+	})
 }
 
 func fromPolicy(s *policy.Suppression) *Suppression {

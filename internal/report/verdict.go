@@ -184,10 +184,25 @@ func shortList(words []string, most int) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(words[:most], ", "), len(words)-most)
 }
 
+// ruleNames are the rules that were asked: those of flags by their names, those of
+// a policy by how many they are.
 func ruleNames(v *policy.Verdict) string {
-	names := make([]string, len(v.Rules))
-	for i, n := range v.Rules {
-		names[i] = Safe(n)
+	var names []string
+	counts := map[string]int{}
+	for _, rule := range v.Rules {
+		name, _, ofPolicy := strings.Cut(rule, ": ")
+		if counts[name] == 0 {
+			names = append(names, name)
+		}
+		if ofPolicy {
+			counts[name]++
+		}
+	}
+	for i, name := range names {
+		names[i] = whole(name)
+		if n := counts[name]; n > 0 {
+			names[i] += " (" + plural(n, "rule") + ")"
+		}
 	}
 	return strings.Join(names, ", ")
 }

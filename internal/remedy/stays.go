@@ -119,7 +119,16 @@ func (p *planner) rebuildText(ip *inventory.ImagePackage) string {
 		verb = "replaced"
 	}
 	if ip.Layer < p.base {
-		return fmt.Sprintf("it is in the base image, and layer %d only %s it: a base without it, or a last stage that copies what it needs, is rid of it", ip.StateLayer, verb)
+		return fmt.Sprintf("it is in the base image, and %s only %s it: a base without it, or a last stage that copies what it needs, is rid of it", p.layerName(ip.StateLayer), verb)
 	}
-	return fmt.Sprintf("layer %d only %s it: do that in the instruction of layer %d, or copy the result into a last stage", ip.StateLayer, verb, ip.Layer)
+	return fmt.Sprintf("%s only %s it: do that in the instruction of %s, or copy the result into a last stage", p.layerName(ip.StateLayer), verb, p.layerName(ip.Layer))
+}
+
+// layerName is a layer with the line that made it.
+func (p *planner) layerName(layer int) string {
+	at, ok := p.places[layer]
+	if !ok {
+		return fmt.Sprintf("layer %d", layer)
+	}
+	return fmt.Sprintf("layer %d (line %d)", layer, p.Dockerfile.Stages[at.stage].Instructions[at.n].Line)
 }

@@ -234,6 +234,9 @@ func (t *table) advice() []string {
 		return nil
 	}
 	advice := []string{fmt.Sprintf("fix: a version without it is known for %d of %d", fixable, all)}
+	if fixable > 0 {
+		advice[0] += " (`strata fix` plans it)"
+	}
 	if base > 0 {
 		advice = append(advice, fmt.Sprintf("base image: %d of %d came with it; try its newest build first", base, all))
 	}

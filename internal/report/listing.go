@@ -376,7 +376,8 @@ func (l *listing) imagePath() string {
 
 // fingerprint tells a finding from others, and knows it again in the next build:
 // it depends on what is found in which package at which place, not on layers nor
-// on versions, not even where they are a part of the path.
+// on versions, not even where they are a part of the path. Changing it opens every
+// alert of every user anew (docs/decisions/0016-findings-known-again.md).
 func (l *listing) fingerprint(f *Finding) string {
 	place := l.path(f)
 	if f.PackageVersion != "" {

@@ -26,12 +26,12 @@ var specimens = map[string][]struct{ file, text, want string }{
 	"postgresql":     {{"postgres", "\x00PostgreSQL 15.4 on x86_64", "15.4"}},
 	"percona-server": {{"mysqld", "/build/percona-server-8.0.35-27/sql/x.cc\x00/mysql-8.0.35/", "8.0.35-27"}},
 	"mariadb":        {{"mariadbd", "\x0010.11.6-MariaDB\x00", "10.11.6"}},
-	"mysql":          {{"mysqld", "/release/mysql-8.0.4-rc/mysys_ssl/my_default.cc", "8.0.4"}, {"mysql", "shutdown\x008.0.37\x00\x00\x00mysql_real_esc", "8.0.37"}},
+	"mysql":          {{"mysqld", "/release/mysql-8.0.4-rc/mysys_ssl/my_default.cc", "8.0.4"}, {"mysqld", "shutdown\x008.0.37\x00\x00\x00mysql_real_esc", "8.0.37"}},
 	"mongodb":        {{"mongod", "\x006.0.27\x00tcmalloc", "6.0.27"}, {"mongod", "\x007.0.28\x00heap_size", "7.0.28"}, {"mongos", "\x008.0.17\x00cppdefines", "8.0.17"}},
-	"redis": {{"redis-server", "err\x007.0.15\x00c11-builtin\x00", "7.0.15"}, {"redis-cli", "\x007.0.15\x00 (git:%s", "7.0.15"},
+	"redis": {{"redis-server", "err\x007.0.15\x00c11-builtin\x00", "7.0.15"},
 		{"redis-server", "\x004.0.11841ce7054bd9-1542359302000000000\x00", "4.0.11"}, {"redis-server", "\x007.0.14buildkitsandbox-1702957741000000000\x00", "7.0.14"}},
-	"valkey":      {{"valkey-cli", "\x008.1.21764887574000000000\x00", "8.1.2"}, {"valkey-server", "valkey9.0.0buildkitsandbox-1764887574000000000\x00", "9.0.0"}},
-	"keydb":       {{"keydb-cli", "\x006.3.41764887574000000000\x00", "6.3.4"}, {"keydb-server", "\x006.3.4host.local-1764887574000000000\x00", "6.3.4"}},
+	"valkey":      {{"valkey-check-rdb", "\x008.1.21764887574000000000\x00", "8.1.2"}, {"valkey-server", "valkey9.0.0buildkitsandbox-1764887574000000000\x00", "9.0.0"}},
+	"keydb":       {{"keydb-server", "\x006.3.41764887574000000000\x00", "6.3.4"}, {"keydb-server", "\x006.3.4host.local-1764887574000000000\x00", "6.3.4"}},
 	"memcached":   {{"memcached", "\x00memcached 1.6.18\x00", "1.6.18"}, {"memcached", "\x00VERSION 1.4.15\x00", "1.4.15"}},
 	"sqlite":      {{"libsqlite3.so.0.8.6", "\x003.40.1\x00", "3.40.1"}},
 	"clickhouse":  {{"clickhouse", "\x00ClickHouse 23.8.8.20\x00", "23.8.8.20"}},
@@ -134,6 +134,8 @@ func TestClassifierNothing(t *testing.T) {
 		{"valkey-server", "\x007.2.4\x00c11-builtin\x00"},
 		{"[", "\x00[ from coreutils 9.1\x00"},
 		{"bash", ""},
+		{"redis-cli", "\x007.0.15\x00c11-builtin\x00"},
+		{"psql", "\x00PostgreSQL 15.4 \x00"},
 	} {
 		f := NewFile("usr/bin/"+tt.file, []byte(elfTop+tt.text))
 		res, err := binaries.Analyze(t.Context(), f)

@@ -97,7 +97,10 @@ func (t classifyText) Wants(c *Candidate) bool {
 		return false
 	}
 	base := c.Base()
-	return t.classifierOf(c, base) != nil || javaRelease(c, base) || bitnamiComponents(c.Path, base) || tomcatJar(base)
+	if strings.HasPrefix(c.Path, bitnamiRoot) {
+		return bitnamiComponents(c.Path, base)
+	}
+	return t.classifierOf(c, base) != nil || javaRelease(c, base) || tomcatJar(base)
 }
 
 // classifierOf is the row of the table for the file; nil for none.

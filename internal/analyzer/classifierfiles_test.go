@@ -72,6 +72,8 @@ func TestClassifyText(t *testing.T) {
 			[]string{"generic redis 7.2.1 = Bitnami"}},
 		{"opt/bitnami/redis/.spdx-redis.spdx", "SPDXVersion: SPDX-2.3", []string{}},
 		{"srv/.bitnami_components.json", "{}", nil},
+		{"opt/bitnami/java/release", "JAVA_VERSION=\"17.0.8\"\n", nil},
+		{"opt/bitnami/kafka/libs/kafka_2.13-3.5.1.jar", "PK", nil},
 		{"opt/tomcat/lib/catalina.jar", "no zip", []string{}},
 	} {
 		f := NewFile(tt.path, []byte(tt.content))

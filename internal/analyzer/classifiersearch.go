@@ -88,6 +88,9 @@ type search struct {
 // file gives the version by the first of the signs that the file has, and which
 // it is; an empty version for none.
 func (s *search) file(ctx context.Context, f *File) (version string, by int, err error) {
+	if len(s.signs) == 0 {
+		return "", 0, nil
+	}
 	s.found, s.tries = make([]string, len(s.signs)), make([]int, len(s.signs))
 	for _, r := range searchRanges(f) {
 		if f.memory != nil {

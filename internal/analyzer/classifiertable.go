@@ -19,7 +19,7 @@ const (
 )
 
 // classifiers is the table of products that are known by their executables and
-// libraries. Products built with Go are known by their main module instead
+// libraries: of a server, not by its clients, which the server's flaws are not in. Products built with Go are known by their main module instead
 // (classifiergo.go), others by files of text (classifierfiles.go).
 func classifiers() []classifier {
 	return []classifier{
@@ -27,14 +27,14 @@ func classifiers() []classifier {
 		{"postgresql", []string{"postgres"}, []sign{
 			{anchor: "PostgreSQL ", pattern: `\x00PostgreSQL (\d+(?:\.\d+){0,2}(?:(?:alpha|beta|rc)\d+)?)[ \x00]`},
 		}, "postgresql", nil, realCI + "postgresql-15"},
-		{"percona-server", []string{"mysqld", "mysql"}, []sign{
+		{"percona-server", []string{"mysqld"}, []sign{
 			{anchor: "/percona-server-", pattern: `/percona-server-(\d+\.\d+\.\d+(?:-\d+)?)/`},
 		}, "", nil, fromSource},
-		{"mariadb", []string{"mariadbd", "mariadb", "mysqld", "mysql"}, []sign{
+		{"mariadb", []string{"mariadbd", "mysqld"}, []sign{
 			{anchor: "-MariaDB", pattern: `(\d+\.\d+\.\d+)-MariaDB`},
-		}, "mariadb", nil, realCI + "mariadb-client-core; " + realHand + "mariadb-server-core"},
+		}, "mariadb", nil, realCI + "mariadb-server-core"},
 		// Bitnami's mysql-client is MariaDB's: its ranges would fit all of MySQL.
-		{"mysql", []string{"mysqld", "mysql"}, []sign{
+		{"mysql", []string{"mysqld"}, []sign{
 			{anchor: "/mysql-", pattern: `/mysql-(\d+\.\d+\.\d+)(?:-\w+)?/`},
 			{anchor: "\x00mysql", pattern: `\x00(\d+\.\d+\.\d+)(?:-\w+)?\x00+mysql`},
 		}, "", nil, fromSource},
@@ -43,13 +43,12 @@ func classifiers() []classifier {
 			{anchor: "\x00heap_size", pattern: `\x00(\d+\.\d+\.\d+)\x00+heap_size`},
 			{anchor: "\x00cppdefines", pattern: `\x00(\d+\.\d+\.\d+)\x00+cppdefines`},
 		}, "mongodb", nil, fromSource},
-		{"redis", []string{"redis-server", "redis-sentinel", "redis-cli", "redis-benchmark", "redis-check-rdb", "redis-check-aof"}, append([]sign{
+		{"redis", []string{"redis-server", "redis-sentinel", "redis-check-rdb", "redis-check-aof"}, append([]sign{
 			{anchor: "-builtin\x00", pattern: `\x00(\d+\.\d+\.\d+)\x00+(?:c11|atomic|sync)-builtin\x00`},
-			{anchor: " (git:%s", pattern: `\x00(\d+\.\d+\.\d+)\x00+ \(git:%s`},
 		}, redisBuildID()...), "redis", nil, realCI + "redis-tools"},
-		{"valkey", []string{"valkey-server", "valkey-sentinel", "valkey-cli", "valkey-benchmark", "valkey-check-rdb", "valkey-check-aof"},
+		{"valkey", []string{"valkey-server", "valkey-sentinel", "valkey-check-rdb", "valkey-check-aof"},
 			redisBuildID(), "valkey", nil, fromSource},
-		{"keydb", []string{"keydb-server", "keydb-cli"}, redisBuildID(), "keydb", nil, fromSource},
+		{"keydb", []string{"keydb-server"}, redisBuildID(), "keydb", nil, fromSource},
 		{"memcached", []string{"memcached"}, []sign{
 			{anchor: "memcached ", pattern: `\x00memcached (\d+\.\d+\.\d+)\x00`},
 			{anchor: "VERSION ", pattern: `\x00VERSION (\d+\.\d+\.\d+)\x00`},
@@ -206,7 +205,7 @@ func classifiers() []classifier {
 		{"expat", []string{"libexpat.so"}, []sign{
 			{anchor: "expat_2.", pattern: `\x00expat_(2\.\d+\.\d+)\x00`},
 		}, "", nil, realCI + "libexpat1"},
-		{"openldap", []string{"slapd", "ldapsearch", "ldapadd"}, []sign{
+		{"openldap", []string{"slapd"}, []sign{
 			{anchor: "$OpenLDAP: ", pattern: `\$OpenLDAP: \w+ (\d+\.\d+\.\d+)`},
 		}, "openldap", nil, realHand + "slapd"},
 		{"samba", []string{"smbd", "nmbd", "winbindd", "samba", "smbclient"}, []sign{

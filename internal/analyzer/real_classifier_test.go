@@ -48,7 +48,7 @@ var debianPackages = map[string][]string{
 	`libssl3(t64)?`:           {"openssl"},
 	`lighttpd`:                {"lighttpd"},
 	`lua5\.4`:                 {"lua"},
-	`mariadb-client-core`:     {"mariadb"},
+	`mariadb-server-core`:     {"mariadb"},
 	`memcached`:               {"memcached"},
 	`nginx`:                   {"nginx"},
 	`openssl`:                 {"openssl"},

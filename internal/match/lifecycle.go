@@ -70,7 +70,7 @@ func lifecycles() []lifecycle {
 			"1.10": "2019-02-25", "1.11": "2019-09-03", "1.12": "2020-02-25", "1.13": "2020-08-11", "1.14": "2021-02-16", "1.15": "2021-08-16"}, "1.26"},
 		// https://openjdk.org/projects/jdk/: a feature release until the next; who
 		// builds those of long support has a day of his own.
-		{[]string{"openjdk", "temurin", "corretto", "liberica", "sapmachine", "microsoft-openjdk", "semeru", "graalvm"}, "Java", map[string]string{
+		{[]string{"openjdk", "java", "temurin", "corretto", "liberica", "sapmachine", "microsoft-openjdk", "semeru", "graalvm"}, "Java", map[string]string{
 			"18": "2022-09-20", "19": "2023-03-21", "20": "2023-09-19", "22": "2024-09-17", "23": "2025-03-18"}, "25"},
 		// https://dotnet.microsoft.com/platform/support/policy/dotnet-core
 		{[]string{"dotnet", "aspnet-core", "dotnet-sdk"}, ".NET", map[string]string{

@@ -80,6 +80,7 @@ func TestExpressions(t *testing.T) {
 		{`finding.severity == "high"`, "include: [suppressed]", "CVE-2024-0002 CVE-2024-0005"},
 		{`finding.severity_rank >= severity("high") && finding.fixable`, "", "CVE-2024-0001 CVE-2024-0002"},
 		{`finding.kind == "end_of_life"`, "", "EOL-debian-12"},
+		{`finding.kind == "end_of_life" && package.name == "" && package.license.class == "unknown" && package.layer.index == -1 && !layer.empty`, "", "EOL-debian-12"},
 		{"!finding.fixable", "", "CVE-2024-0003"},
 		{`"GHSA-2222-2222-0002" in finding.aliases`, "", "CVE-2024-0002"},
 		{`finding.ids.exists(i, i.startsWith("GHSA"))`, "", "CVE-2024-0002"},

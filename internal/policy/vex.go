@@ -309,16 +309,20 @@ func (v *VEX) unmatched() []string {
 }
 
 func (s *statement) productNames() string {
+	const few = 3
 	var names []string
-	for _, p := range s.products {
-		names = append(names, p.name())
+	for i := range s.products {
+		name := s.products[i].name()
+		switch {
+		case slices.Contains(names, name):
+		case len(names) == few:
+			return strings.Join(names, ", ") + " and more"
+		default:
+			names = append(names, name)
+		}
 	}
 	if len(names) == 0 {
 		return "no product"
-	}
-	const few = 3
-	if len(names) > few {
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:few], ", "), len(names)-few)
 	}
 	return strings.Join(names, ", ")
 }

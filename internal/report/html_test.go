@@ -177,19 +177,6 @@ func FuzzHTML(f *testing.F) {
 	})
 }
 
-// chromium is the browser; the test is left out where there is none.
-func chromium(t *testing.T) string {
-	t.Helper()
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		if os.Getenv("STRATA_TEST_REQUIRE") == "all" {
-			t.Fatal("chromium is not installed, and STRATA_TEST_REQUIRE=all")
-		}
-		t.Skip("chromium is not installed")
-	}
-	return path
-}
-
 // browse opens a page in Chromium, and returns the document as it is then, and
 // what the console says.
 func browse(t *testing.T, page []byte, fragment string) (dom, console string) {
@@ -201,7 +188,7 @@ func browse(t *testing.T, page []byte, fragment string) (dom, console string) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, chromium(t), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage",
+	cmd := exec.CommandContext(ctx, tool(t, "chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage",
 		"--user-data-dir="+filepath.Join(dir, "profile"), "--host-resolver-rules=MAP * ~NOTFOUND", "--enable-logging=stderr", "--v=0",
 		"--virtual-time-budget=5000", "--dump-dom", "file://"+path+fragment)
 	var out, log bytes.Buffer

@@ -176,10 +176,13 @@ func (b *bill) ofImage() properties {
 	return out
 }
 
-// problems are what could not be analysed, so that nobody takes the bill for
-// complete.
+// problems are what could not be analysed or was left out, so that nobody takes
+// the bill for complete.
 func (b *bill) problems() properties {
 	var out properties
+	if f := b.Filtered; f != nil && f.Hidden > 0 {
+		out.add(sbom.Hidden, strconv.Itoa(f.Hidden))
+	}
 	for i := range b.Problems {
 		p := &b.Problems[i]
 		where := Safe(p.Path)

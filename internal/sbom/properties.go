@@ -51,6 +51,9 @@ const (
 	// have left out packages.
 	Problem    = "strata:problem"
 	Incomplete = "strata:problem:incomplete"
+	// Hidden is how many findings that count were left out when the document was
+	// written, as was asked for.
+	Hidden = "strata:findings:hidden"
 	// KEV is "true" of a vulnerability known to be exploited, EPSS a probability.
 	KEV  = "strata:kev"
 	EPSS = "strata:epss"

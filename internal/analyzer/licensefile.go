@@ -68,7 +68,9 @@ func firstBytes(f *File, limit int64) ([]byte, error) {
 	if f.memory != nil {
 		return f.memory[:min(int64(len(f.memory)), limit)], nil
 	}
-	return io.ReadAll(io.LimitReader(f.Reader(), limit))
+	b := make([]byte, min(f.Size, limit))
+	_, err := io.ReadFull(f.Reader(), b)
+	return b, err
 }
 
 func textEvidence(texts *license.Recogniser, b []byte) inventory.LicenseFile {

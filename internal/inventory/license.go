@@ -322,16 +322,17 @@ func (p *ImagePackage) addEvidence(h *held, at Location, files []*licenseFile) {
 }
 
 // settle makes of the evidence what the licence is.
-func (l *License) settle(p *Package) {
+func (l *License) settle(p *Package, known map[string]license.Expression) {
 	slices.SortStableFunc(l.Evidence, func(a, b LicenseEvidence) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Layer, b.Layer)) // "declared" < "text"
 	})
 	said := declared(p)
 	var other, texts []license.Expression
 	for _, e := range l.Evidence {
-		x, err := license.Parse(e.Expression)
-		if err != nil {
-			continue // nothing was recognised
+		x, ok := known[e.Expression]
+		if !ok {
+			x, _ = license.Parse(e.Expression) // of a text that isn't recognised there is none
+			known[e.Expression] = x
 		}
 		if e.Kind == LicenseText {
 			texts = append(texts, x)

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"strata/internal/license"
 )
 
 // image groups what the layers hold into the packages of the image.
@@ -15,6 +17,7 @@ func (m *merger) image() Image {
 	installed := m.installedDirs()
 	licenses := m.licenseIndex()
 	owners := map[int]string{}
+	expressions := map[string]license.Expression{}
 	type key struct {
 		same
 		layer, stateLayer int
@@ -61,7 +64,7 @@ func (m *merger) image() Image {
 	}
 	for i := range img.Packages {
 		p := &img.Packages[i]
-		p.License.settle(&p.Package)
+		p.License.settle(&p.Package, expressions)
 		slices.SortFunc(p.Locations, func(a, b Location) int { return cmp.Compare(a.Path, b.Path) })
 		p.ID = packageID(p)
 	}

@@ -2,6 +2,7 @@ package license
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"regexp"
 	"strings"
 )
@@ -28,6 +29,24 @@ const MaxCopyright = 2 << 20
 // gives its text, the text tells.
 func (r *Recogniser) Copyright(b []byte) Copyright {
 	b = b[:min(len(b), MaxCopyright)]
+	key := sha256.Sum256(b) // packages of one source have the same
+	r.mu.Lock()
+	c, ok := r.copyrights[key]
+	r.mu.Unlock()
+	if ok {
+		return c
+	}
+	c = r.copyright(b)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.copyrights == nil || len(r.copyrights) >= maxKnown {
+		r.copyrights = map[[sha256.Size]byte]Copyright{}
+	}
+	r.copyrights[key] = c
+	return c
+}
+
+func (r *Recogniser) copyright(b []byte) Copyright {
 	if d, ok := parseCopyright(b); ok {
 		return Copyright{Machine: true, Expression: d.expression(r)}
 	}
@@ -149,12 +168,12 @@ func (d *copyrightFile) expression(r *Recogniser) Expression {
 // resolve reads a licence's name. Where SPDX has none like it, the text tells,
 // if it can be recognised.
 func (d *copyrightFile) resolve(r *Recogniser, name string) Expression {
-	return Normalise(name).replace(func(t Term) Expression {
+	return r.normalise(name).replace(func(t Term) Expression {
 		if t.Listed() {
 			return Expression{term: t}
 		}
 		for _, key := range []string{strings.ToLower(name), strings.ToLower(strings.TrimPrefix(t.License, refPrefix))} {
-			if text := d.texts[key]; len(text) > 0 && r != nil {
+			if text := d.texts[key]; len(text) > 0 {
 				if found := r.Recognise(text); !found.Expression.Zero() && found.Coverage >= wholeText {
 					return found.Expression
 				}

@@ -68,6 +68,9 @@ func (e Expression) Zero() bool { return e.op == single && e.term == Term{} }
 // String gives the expression with no more parentheses than it needs: AND binds
 // more closely than OR.
 func (e Expression) String() string {
+	if e.op == single {
+		return e.term.String()
+	}
 	var b strings.Builder
 	e.write(&b)
 	return b.String()
@@ -142,6 +145,9 @@ func Or(es ...Expression) Expression { return join(or, es...) }
 
 // join flattens and drops what is there already: A AND (B AND A) is A AND B.
 func join(op operator, es ...Expression) Expression {
+	if len(es) == 1 {
+		return es[0]
+	}
 	var args []Expression
 	seen := map[string]bool{}
 	n := 0
@@ -149,9 +155,7 @@ func join(op operator, es ...Expression) Expression {
 		if key := e.String(); key != "" && !seen[key] && n < maxTerms {
 			seen[key] = true
 			args = append(args, e)
-			for range e.Terms() {
-				n++
-			}
+			n += e.size()
 		}
 	}
 	for _, e := range es {
@@ -170,6 +174,13 @@ func join(op operator, es ...Expression) Expression {
 		return args[0]
 	}
 	return Expression{op: op, args: args}
+}
+
+// size is how many licences it has.
+func (e Expression) size() int {
+	n := 0
+	e.each(func(Term) bool { n++; return true })
+	return n
 }
 
 // termOf is the expression of one licence.
@@ -207,8 +218,29 @@ func cut(s string) string {
 
 // strictWords splits at blanks and around parentheses.
 func strictWords(s string) []string {
-	s = strings.NewReplacer("(", " ( ", ")", " ) ").Replace(s)
-	return strings.Fields(s)
+	words := make([]string, 0, 1+strings.Count(s, " "))
+	start := -1
+	end := func(i int) {
+		if start >= 0 {
+			words = append(words, s[start:i])
+		}
+		start = -1
+	}
+	for i := range len(s) {
+		switch s[i] {
+		case ' ', '\t', '\n', '\r', '\v', '\f':
+			end(i)
+		case '(', ')':
+			end(i)
+			words = append(words, s[i:i+1])
+		default:
+			if start < 0 {
+				start = i
+			}
+		}
+	}
+	end(len(s))
+	return words
 }
 
 type strictParser struct {

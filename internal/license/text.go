@@ -1,6 +1,7 @@
 package license
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"maps"
@@ -36,6 +37,10 @@ const MaxText = 256 << 10
 type Recogniser struct {
 	mu    sync.Mutex
 	known map[[sha256.Size]byte]findings
+	// copyrights are what was read of copyright files.
+	copyrights map[[sha256.Size]byte]Copyright
+	// names are what Normalise made of names in copyright files.
+	names map[string]Expression
 	// scanners by the number of the licence, made when first needed.
 	scanners map[uint16]*scanner
 }
@@ -56,6 +61,24 @@ func (r *Recogniser) Recognise(text []byte) Text {
 		return Text{Coverage: f.coverage}
 	}
 	return Text{Expression: f.expression, Coverage: f.coverage}
+}
+
+// normalise is Normalise, which copyright files ask for the same names again and again.
+func (r *Recogniser) normalise(name string) Expression {
+	r.mu.Lock()
+	e, ok := r.names[name]
+	r.mu.Unlock()
+	if ok {
+		return e
+	}
+	e = Normalise(name)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.names == nil || len(r.names) >= maxKnown {
+		r.names = map[string]Expression{}
+	}
+	r.names[name] = e
+	return e
 }
 
 // findings are the licences of which a text has the whole text or notice, and how
@@ -87,7 +110,9 @@ func (r *Recogniser) find(text []byte) findings {
 
 // essence is a checksum of the text's words without the lines that name holders.
 func essence(text []byte, words []word) [sha256.Size]byte {
-	b := make([]byte, 0, len(text))
+	sum := sha256.New()
+	var buf [4096]byte
+	b := buf[:0]
 	copyright, line := hashOf("copyright"), int32(-1)
 	skip := false
 	for _, w := range words {
@@ -101,16 +126,18 @@ func essence(text []byte, words []word) [sha256.Size]byte {
 		for _, c := range text[w.start:w.end] {
 			b = append(b, wordByte(c))
 		}
-		b = append(b, ' ')
+		if b = append(b, ' '); len(b) > len(buf)/2 {
+			_, _ = sum.Write(b) // never fails
+			b = b[:0]
+		}
 	}
-	return sha256.Sum256(b)
+	_, _ = sum.Write(b)
+	return [sha256.Size]byte(sum.Sum(nil))
 }
 
 func lineEnd(text []byte, from int32) int32 {
-	for i := from; i < int32(len(text)); i++ {
-		if text[i] == '\n' {
-			return i
-		}
+	if i := bytes.IndexByte(text[from:], '\n'); i >= 0 {
+		return from + int32(i)
 	}
 	return int32(len(text))
 }
@@ -120,15 +147,81 @@ type candidate struct {
 	text    uint16 // of the index
 	license uint16
 	score   float64 // the share of its grams that the text has
-	at      []int32 // where: numbers of words
+	at      []hit   // where, in order
+	length  int     // words of the longest of its texts that it may be
 }
 
-// maxCandidates bounds how many licences one text is compared with, and
-// maxCompared the sum of bytes compared.
+// A hit is a gram of a candidate in the text.
+type hit struct {
+	word int32
+	gram uint32
+}
+
+// distinct is how many grams the hits are of.
+func distinct(hits []hit) int {
+	seen := make(map[uint32]struct{}, len(hits))
+	for _, h := range hits {
+		seen[h.gram] = struct{}{}
+	}
+	return len(seen)
+}
+
+// telling are words without which a text is not of a licence, by the beginning of
+// its id: notices of GNU licences are much alike.
+var telling = map[string]string{"AGPL-": "affero", "GFDL-": "documentation", "LGPL-2.0": "library", "LGPL-2.1": "lesser", "JSON": "evil", "MPL-": "mozilla", "Apache-": "apache"}
+
+// tells tells whether the words have those without which they are not of a licence.
+func tells(id string, words []word) bool {
+	for prefix, must := range telling {
+		if strings.HasPrefix(id, prefix) {
+			hash := hashOf(must)
+			return slices.ContainsFunc(words, func(w word) bool { return w.hash == hash })
+		}
+	}
+	return true
+}
+
+// slack is how many words more than the known ones a text may have, such as the
+// names of holders.
+const slack = 60
+
+// A window is a part of the text, by the numbers of its words.
+type window struct{ first, last int }
+
+// windows are the parts of the text in which the candidate may be: where enough of
+// its grams are as close together as in its own text, and not yet taken for another
+// licence.
+func (c *candidate) windows(taken []bool, enough, words int) []window {
+	var out []window
+	for rest := c.at; len(rest) > 0; {
+		n := 1
+		for n < len(rest) && int(rest[n].word-rest[n-1].word) <= c.length {
+			n++
+		}
+		free := make([]hit, 0, n)
+		for _, h := range rest[:n] {
+			if !taken[h.word] {
+				free = append(free, h)
+			}
+		}
+		if len(free) >= enough && distinct(free) >= max(enough, 1) {
+			out = append(out, window{max(0, int(rest[0].word)-c.length-slack), min(words, int(rest[n-1].word)+c.length+slack)})
+		}
+		rest = rest[n:]
+	}
+	return out
+}
+
+// maxCandidates bounds how many licences one text is compared with, maxCompared
+// the sum of bytes compared, and maxHits the grams found of one licence. minScore is
+// the share of a licence's grams that the text must have, minFresh the share that
+// must lie outside of what was recognised before.
 const (
 	maxCandidates = 32
 	maxCompared   = 4 << 20
-	minScore      = 0.45
+	maxHits       = 5000
+	minScore      = 0.55
+	minFresh      = 0.25
 )
 
 func (r *Recogniser) recognise(text []byte, words []word) findings {
@@ -140,22 +233,21 @@ func (r *Recogniser) recognise(text []byte, words []word) findings {
 	var found []match
 	compared := 0
 	for _, c := range x.candidates(words) {
-		if compared += len(text); compared > maxCompared {
+		if compared > maxCompared {
 			break
 		}
-		// Unless some of it lies outside of what was recognised already.
-		fresh := 0
-		for _, i := range c.at {
-			if !taken[i] {
-				fresh++
+		scanned := false
+		for _, w := range c.windows(taken, int(minFresh*float64(x.grams[c.text])), len(words)) {
+			if !tells(x.licenses[c.license].ID, words[w.first:w.last]) {
+				continue
+			}
+			compared += int(words[w.last-1].end - words[w.first].start)
+			for _, m := range r.scan(x, c.license, text, words, w) {
+				found, scanned = place(found, m), true
 			}
 		}
-		if float64(fresh) < minScore*float64(x.grams[c.text]) {
+		if !scanned {
 			continue
-		}
-		for _, m := range r.scan(x, c.license, text) {
-			m.first, m.last = wordsWithin(words, m.start, m.end)
-			found = place(found, m)
 		}
 		clear(taken)
 		for _, m := range found {
@@ -164,7 +256,7 @@ func (r *Recogniser) recognise(text []byte, words []word) findings {
 			}
 		}
 	}
-	slices.SortFunc(found, func(a, b match) int { return cmp.Compare(a.start, b.start) })
+	slices.SortFunc(found, func(a, b match) int { return cmp.Compare(a.first, b.first) })
 	covered := 0
 	for _, t := range taken {
 		if t {
@@ -176,22 +268,29 @@ func (r *Recogniser) recognise(text []byte, words []word) findings {
 
 // candidates are the licences that the text may be of, the likeliest first.
 func (x *textIndex) candidates(words []word) []candidate {
-	at := map[uint16][]int32{}
-	seen := map[uint64]bool{}
+	at := map[uint16][]hit{}
 	for i := 0; i+gramWords <= len(words); i++ {
-		for _, e := range x.find(gram(words, i)) {
-			if !seen[e] {
-				seen[e] = true
-				at[uint16(e)] = append(at[uint16(e)], int32(i))
+		g := gram(words, i)
+		for _, e := range x.find(g) {
+			if n := uint16(e); len(at[n]) < maxHits {
+				at[n] = append(at[n], hit{int32(i), g})
 			}
 		}
 	}
 	best := map[uint16]candidate{} // by licence
 	for n, places := range at {
-		c := candidate{n, x.of[n], float64(len(places)) / float64(x.grams[n]), places}
-		if old, ok := best[c.license]; c.score >= minScore && (!ok || c.score > old.score || c.score == old.score && c.text < old.text) {
-			best[c.license] = c
+		c := candidate{n, x.of[n], float64(distinct(places)) / float64(x.grams[n]), places, int(x.words[n])}
+		if c.score < minScore {
+			continue
 		}
+		old, ok := best[c.license]
+		if ok && (old.score > c.score || old.score == c.score && old.text < c.text) {
+			old.length = max(old.length, c.length)
+			best[c.license] = old
+			continue
+		}
+		c.length = max(c.length, old.length)
+		best[c.license] = c
 	}
 	out := slices.Collect(maps.Values(best))
 	slices.SortFunc(out, func(a, b candidate) int {
@@ -200,14 +299,14 @@ func (x *textIndex) candidates(words []word) []candidate {
 	return out[:min(len(out), maxCandidates)]
 }
 
-// A match is where a licence's text lies.
+// A match is where a licence's text lies: numbers of words.
 type match struct {
 	id          string
-	start, end  int
-	first, last int // words
+	first, last int
 }
 
-func (r *Recogniser) scan(x *textIndex, l uint16, text []byte) []match {
+// scan looks for a licence in a part of the text.
+func (r *Recogniser) scan(x *textIndex, l uint16, text []byte, words []word, w window) []match {
 	r.mu.Lock()
 	if r.scanners == nil {
 		r.scanners = map[uint16]*scanner{}
@@ -222,9 +321,11 @@ func (r *Recogniser) scan(x *textIndex, l uint16, text []byte) []match {
 	if s.scanner == nil {
 		return nil // a test holds that each can be compiled
 	}
+	from := int(words[w.first].start)
 	var out []match
-	for _, m := range s.scanner.Scan(text).Match {
-		out = append(out, match{id: m.ID, start: m.Start, end: m.End})
+	for _, m := range s.scanner.Scan(text[from:words[w.last-1].end]).Match {
+		first, last := wordsWithin(words, from+m.Start, from+m.End)
+		out = append(out, match{m.ID, first, last})
 	}
 	return out
 }

@@ -3,6 +3,7 @@ package license
 import (
 	"cmp"
 	"encoding/binary"
+	"maps"
 	"math"
 	"os"
 	"os/exec"
@@ -42,14 +43,17 @@ func sampleTexts(t *testing.T) [][]byte {
 // maxGrams is how many rows of words the index has of each text at most.
 const maxGrams = 48
 
-// A sample is a text of a licence: its rows of words.
-type sample map[uint32]bool
+// A sample is a text of a licence: its rows of words, and how many words it has.
+type sample struct {
+	grams map[uint32]bool
+	words int
+}
 
 func sampleOf(text []byte) sample {
-	s := sample{}
 	words := appendWords(nil, text)
+	s := sample{map[uint32]bool{}, len(words)}
 	for j := 0; j+gramWords <= len(words); j++ {
-		s[gram(words, j)] = true
+		s.grams[gram(words, j)] = true
 	}
 	return s
 }
@@ -74,11 +78,11 @@ func samplesOf(licenses []licensecheck.License, texts [][]byte) [][]sample {
 	}
 	for i, l := range licenses {
 		if len(out[i]) == 0 {
-			s := sample{}
+			s := sample{grams: map[uint32]bool{}}
 			for _, run := range literalRuns(l.LRE) {
-				for g := range sampleOf([]byte(run)) {
-					s[g] = true
-				}
+				part := sampleOf([]byte(run))
+				maps.Copy(s.grams, part.grams)
+				s.words += part.words
 			}
 			out[i] = []sample{s}
 		}
@@ -110,7 +114,7 @@ func buildTextIndex(licenses []licensecheck.License, texts [][]byte) []byte {
 	for i, of := range samples {
 		share[i] = map[uint32]float64{}
 		for _, s := range of {
-			for g := range s {
+			for g := range s.grams {
 				share[i][g] += 1 / float64(len(of))
 			}
 		}
@@ -126,22 +130,30 @@ func buildTextIndex(licenses []licensecheck.License, texts [][]byte) []byte {
 	for i := range licenses {
 		weight := func(g uint32) float64 { return share[i][g] / (1 + math.Log2(float64(max(1, frequency[g])))) }
 		var chosen [][]uint32
+		var length []int
 		for _, s := range samples[i] {
-			grams := make([]uint32, 0, len(s))
-			for g := range s {
+			grams := make([]uint32, 0, len(s.grams))
+			for g := range s.grams {
 				grams = append(grams, g)
 			}
 			slices.SortFunc(grams, func(a, b uint32) int { return cmp.Or(cmp.Compare(weight(b), weight(a)), cmp.Compare(a, b)) })
 			grams = grams[:min(len(grams), maxGrams)]
-			if len(grams) == 0 || slices.ContainsFunc(chosen, func(c []uint32) bool { return 10*overlap(c, s) >= 7*len(c) }) {
-				continue // a chosen one finds it
+			if len(grams) == 0 {
+				continue
 			}
-			chosen = append(chosen, grams)
+			if n := slices.IndexFunc(chosen, func(c []uint32) bool { return 10*overlap(c, s) >= 7*len(c) }); n >= 0 {
+				length[n] = max(length[n], s.words) // it finds this text too
+				continue
+			}
+			chosen, length = append(chosen, grams), append(length, s.words)
 			for _, g := range grams {
 				entries = append(entries, uint64(g)<<32|uint64(count))
 			}
-			of = binary.LittleEndian.AppendUint16(of, uint16(i))
 			count++
+		}
+		for _, n := range length {
+			of = binary.LittleEndian.AppendUint16(of, uint16(i))
+			of = binary.LittleEndian.AppendUint16(of, uint16(min(n, math.MaxUint16)))
 		}
 	}
 	slices.Sort(entries)
@@ -158,7 +170,7 @@ func buildTextIndex(licenses []licensecheck.License, texts [][]byte) []byte {
 func overlap(grams []uint32, s sample) int {
 	n := 0
 	for _, g := range grams {
-		if s[g] {
+		if s.grams[g] {
 			n++
 		}
 	}

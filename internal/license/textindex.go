@@ -25,6 +25,8 @@ type textIndex struct {
 	licenses []licensecheck.License
 	// of is the number of the licence of each text: some licences have several.
 	of []uint16
+	// words of each text: how many it has.
+	words []uint16
 	// grams of each text: how many the index has.
 	grams []int
 	// entries are sorted: the hash of a gram in the upper 32 bits, the text below.
@@ -65,17 +67,17 @@ var readTextIndex = sync.OnceValues(func() (*textIndex, error) {
 	}
 	texts := int(binary.LittleEndian.Uint16(b[2:]))
 	b = b[4:]
-	if len(b) < 2*texts || (len(b)-2*texts)%6 != 0 {
+	if len(b) < 4*texts || (len(b)-4*texts)%6 != 0 {
 		return nil, errTextIndex
 	}
-	x.of, x.grams = make([]uint16, texts), make([]int, texts)
+	x.of, x.words, x.grams = make([]uint16, texts), make([]uint16, texts), make([]int, texts)
 	for i := range x.of {
-		x.of[i] = binary.LittleEndian.Uint16(b[2*i:])
+		x.of[i], x.words[i] = binary.LittleEndian.Uint16(b[4*i:]), binary.LittleEndian.Uint16(b[4*i+2:])
 		if int(x.of[i]) >= len(x.licenses) {
 			return nil, errTextIndex
 		}
 	}
-	b = b[2*texts:]
+	b = b[4*texts:]
 	x.entries = make([]uint64, 0, len(b)/6)
 	for ; len(b) > 0; b = b[6:] {
 		hash, n := binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint16(b[4:])

@@ -2,6 +2,7 @@ package license
 
 import (
 	"hash/fnv"
+	"slices"
 )
 
 // A word is one word of a text, by which texts are compared: letters and digits
@@ -25,6 +26,7 @@ func wordByte(c byte) byte {
 // appendWords appends the words of the text.
 func appendWords(words []word, text []byte) []word {
 	const prime = 16777619 // of FNV-1a
+	words = slices.Grow(words, len(text)/5)
 	for i := 0; i < len(text); {
 		c := wordByte(text[i])
 		if c == 0 {

@@ -109,7 +109,9 @@ func openCache(ctx context.Context, path string) (*Cache, error) {
 	if err != nil {
 		return nil, err
 	}
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
+	// What repeats in a layer's inventory does so within a short distance: a small
+	// window makes the encoder's memory small too.
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(256<<10))
 	if err != nil {
 		return nil, err
 	}

@@ -371,17 +371,17 @@ func (img *Image) inheritLicenses(owners map[int]string) {
 	}
 	for i := range img.Packages {
 		p := &img.Packages[i]
-		if p.License.Expression != "" {
-			continue
-		}
 		from := byName[owners[i]]
-		if key := p.sourceKey(); key != "" {
+		if key := p.sourceKey(); key != "" && p.License.Expression == "" {
 			from = bySource[key]
 		}
-		if from != nil {
-			p.License.Expression = from.License.Expression
-			p.License.Evidence = append(p.License.Evidence, from.License.Evidence...)
+		if from == nil {
+			continue
 		}
+		if p.License.Expression == "" {
+			p.License.Expression = from.License.Expression
+		}
+		p.License.Evidence = append(p.License.Evidence, from.License.Evidence...)
 	}
 }
 

@@ -3,6 +3,7 @@ package analyzer
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"strata/internal/inventory"
@@ -95,8 +96,19 @@ func (npmPackage) Analyze(_ context.Context, f *File) (Result, error) {
 	// gives the directory another one.
 	return Result{Packages: []inventory.Package{{
 		Type: "npm", Name: m.Name, Version: m.Version, Ecosystem: ecosystemNPM,
-		Licenses: append(npmLicenses(m.License), npmLicenses(m.Licenses)...),
+		Licenses: eachOnce(append(npmLicenses(m.License), npmLicenses(m.Licenses)...)),
 	}}}, nil
+}
+
+// eachOnce leaves out words that were there before: many give both forms.
+func eachOnce(words []string) []string {
+	var out []string
+	for _, w := range words {
+		if !slices.Contains(out, w) {
+			out = append(out, w)
+		}
+	}
+	return out
 }
 
 // npmLicenses reads "MIT", {"type":"MIT"} and a list of either.

@@ -302,7 +302,7 @@ func (run *layerRun) analyze(ctx context.Context, a Analyzer, f *File, ref int) 
 
 // maxTexts bounds the licence texts that are read of one layer, in bytes. Real
 // layers have a few megabytes.
-const maxTexts = 64 << 20
+const maxTexts = 32 << 20
 
 // room tells whether one more licence text may be read.
 func (run *layerRun) room(f *File) bool {

@@ -8,7 +8,7 @@ package license
 var aliases = map[string]string{
 	// Nothing is said.
 	"unknown": "", "noassertion": "", "none": "", "n a": "", "na": "", "other": "", "null": "", "undefined": "", "osi approved": "", "unspecified": "", "pubkey": "", "dual": "",
-	"see": "", "see in": "", "see file": "", "file": "",
+	"file": "",
 
 	// MIT and its kin.
 	"mit": "MIT", "expat": "MIT", "mit expat": "MIT", "expat mit": "MIT", "mit x11": "MIT", "x11 mit": "MIT", "mit mit": "MIT", "mit style": "MIT", "mit like": "MIT",

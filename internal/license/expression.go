@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"slices"
 	"strings"
 )
 
@@ -328,14 +327,4 @@ func reference(s string) bool {
 	}
 	rest, ok := strings.CutPrefix(s, refPrefix)
 	return ok && rest != "" && !strings.ContainsFunc(rest, func(r rune) bool { return !idChar(r) })
-}
-
-// sortedKeys are the keys of a table in order.
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

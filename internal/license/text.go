@@ -218,7 +218,7 @@ func (c *candidate) windows(taken []bool, enough, words int) []window {
 // must lie outside of what was recognised before.
 const (
 	maxCandidates = 32
-	maxCompared   = 4 << 20
+	maxCompared   = 2 << 20
 	maxHits       = 5000
 	minScore      = 0.55
 	minFresh      = 0.25

@@ -44,7 +44,22 @@ type truth struct {
 		Present                   bool   `json:"present_in_final"`
 		Removed                   int    `json:"removed_in_layer"`
 		Owner                     string `json:"owner_deb"`
+		License                   string
 	}
+}
+
+// readTruth reads the truth of the image of that name.
+func readTruth(t *testing.T, dir, name string) truth {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, "truth", name+".json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want truth
+	if err := json.Unmarshal(b, &want); err != nil {
+		t.Fatal(err)
+	}
+	return want
 }
 
 // lines are the truth's packages, one a line with all there is to hold against it.
@@ -100,14 +115,7 @@ func TestRealTruth(t *testing.T) {
 		}
 		for _, ref := range refs[name] {
 			t.Run(strings.ReplaceAll(ref, "/", "_"), func(t *testing.T) {
-				b, err := os.ReadFile(file)
-				if err != nil {
-					t.Fatal(err)
-				}
-				var want truth
-				if err := json.Unmarshal(b, &want); err != nil {
-					t.Fatal(err)
-				}
+				want := readTruth(t, dir, name)
 				inv := scanReal(t, dir, ref)
 				if diff := cmp.Diff(want.lines(), found(inv)); diff != "" {
 					t.Errorf("packages differ from the truth (-truth +found):\n%s", diff)

@@ -229,7 +229,7 @@ func licenseMarkdown(w io.Writer, l *licenseReport) error {
 	}
 	b.WriteString("\n| Package | Version | Licence | Class |\n|---|---|---|---|\n")
 	for _, p := range l.packages {
-		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", mdText(p.Name), mdText(p.Version), mdText(licenseWord(p)), classWords(p.License.Class))
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", mdCode(p.Name), mdCode(p.Version), mdText(licenseWord(p)), classWords(p.License.Class))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

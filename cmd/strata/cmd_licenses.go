@@ -38,7 +38,7 @@ func newLicensesCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "licenses [flags] REFERENCE",
 		Aliases: []string{"licences"},
-		Short:   "Tell the licences of an image's packages, with their texts on request",
+		Short:   "Tell the licences of an image's packages, with their texts",
 		Example: licensesExamples,
 		Long: `Tell the licences of an image's packages, by class. REFERENCE is as for
 ` + "`strata scan`" + `. No advisories are needed.

@@ -22,6 +22,8 @@ type Base struct {
 	By     BaseEvidence
 	// Created is when the base was built; zero when not known.
 	Created time.Time
+	// User is the one that the base runs as, where its configuration is known.
+	User string
 }
 
 // BaseEvidence is how a base was recognised.
@@ -96,7 +98,7 @@ func baseAmong(m *Image, known []*Image) *Base {
 	}
 	return &Base{
 		Reference: cmp.Or(best.Name(), best.Reference), Repository: best.Repository, Tag: best.Tag, Digest: best.Digest,
-		Layers: len(best.Layers), By: BaseByLayers, Created: best.Created,
+		Layers: len(best.Layers), By: BaseByLayers, Created: best.Created, User: best.Config.User,
 	}
 }
 

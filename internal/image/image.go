@@ -101,6 +101,8 @@ type Image struct {
 	Created      time.Time
 	Labels       map[string]string
 	Annotations  map[string]string
+	// Config is how a container of the image runs.
+	Config Config
 	// Layers are the filesystem layers, lowest first. History entries that made
 	// no layer are not among them.
 	Layers []Layer
@@ -112,6 +114,15 @@ type Image struct {
 	Base *Base
 	// Content gives the layers' bytes.
 	Content Content
+}
+
+// A Config is how a container runs (OCI image-spec, config.md, "config").
+type Config struct {
+	// User is a name or number, with a group after a colon; empty means root.
+	User            string
+	Env             []string
+	Entrypoint, Cmd []string
+	WorkingDir      string
 }
 
 // A Layer is one filesystem layer as the manifest and configuration describe it.

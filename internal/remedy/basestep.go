@@ -37,8 +37,8 @@ type choice struct {
 // One of the same line of releases is preferred; others become alternatives.
 func (p *planner) baseStep() {
 	b := p.Image.Base
-	if b == nil || p.base == 0 {
-		return
+	if b == nil || p.base == 0 || b.Repository != "" && b.Repository == p.Image.Repository {
+		return // an image is not to be built on another version of itself
 	}
 	var choices []choice
 	for i := range p.Candidates {

@@ -181,6 +181,16 @@ func TestPlan(t *testing.T) {
 				return []Candidate{candidate(t, "12.5", "12", db, "0 deb newer 1")}
 			},
 			[]string{"stays: openssl no_fix, 1"}},
+		"another version of the image itself is no base": {
+			func() *image.Image {
+				m := layered(1, "ADD rootfs", "RUN x")
+				m.Repository = "debian"
+				return m
+			}(), []string{"0 deb openssl 3.0.9-1"},
+			func(t *testing.T) []Candidate {
+				return []Candidate{candidate(t, "12.5", "12", db, "0 deb openssl 3.0.13-1")}
+			},
+			[]string{"stays: openssl no_package_manager, 2", "stays: openssl no_fix, 1"}},
 		"what it brings is told": {
 			layered(1, "ADD rootfs", "RUN x"), base,
 			func(t *testing.T) []Candidate {

@@ -19,36 +19,43 @@ func TestPlanChangesTheDockerfile(t *testing.T) {
 		packages   []string
 		tag        string // a candidate of that tag has nothing
 		user       string // of the base
+		byHistory  bool   // tells it
 		want       string // the Dockerfile then
 		notes      []string
 	}{
 		"a stage that is copied from": {
 			"FROM golang:1.20.3-bookworm AS build\nRUN go build -o /api .\nFROM python:3 AS deps\nRUN pip install requests==2.19.1\nFROM debian:12.1\nCOPY --from=build /api /api\nCOPY --from=deps /usr/lib/python3 /usr/lib/python3\n",
 			"", []string{"COPY /api /api # buildkit", "COPY /usr/lib/python3 /usr/lib/python3 # buildkit"},
-			[]string{"1 golang stdlib 1.20.3", "2 pypi requests 2.19.1"}, "", "",
+			[]string{"1 golang stdlib 1.20.3", "2 pypi requests 2.19.1"}, "", "", false,
 			"FROM golang:1.20.8-bookworm AS build\nRUN go build -o /api .\nFROM python:3 AS deps\nRUN pip install requests==2.31.0\nFROM debian:12.1\nCOPY --from=build /api /api\nCOPY --from=deps /usr/lib/python3 /usr/lib/python3\n", nil},
 		"the base, by a variable and a digest": {
-			"ARG TAG=12.1\nFROM debian:${TAG}\nRUN x\n", "", []string{"RUN x"}, []string{"0 deb openssl 3.0.9-1"}, "12.5", "",
+			"ARG TAG=12.1\nFROM debian:${TAG}\nRUN x\n", "", []string{"RUN x"}, []string{"0 deb openssl 3.0.9-1"}, "12.5", "", false,
 			"ARG TAG=12.5\nFROM debian:${TAG}\nRUN x\n", nil},
 		"the base of a stage below": {
-			"FROM docker.io/library/debian:12.1 AS one\nFROM one AS two\nRUN x\nFROM alpine AS three\n", "two", []string{"RUN x"}, []string{"0 deb openssl 3.0.9-1"}, "12.5", "",
+			"FROM docker.io/library/debian:12.1 AS one\nFROM one AS two\nRUN x\nFROM alpine AS three\n", "two", []string{"RUN x"}, []string{"0 deb openssl 3.0.9-1"}, "12.5", "", false,
 			"FROM docker.io/library/debian:12.5 AS one\nFROM one AS two\nRUN x\nFROM alpine AS three\n", nil},
 		"another base than was recognised": {
-			"FROM corp/base:1\nRUN x\n", "", []string{"RUN x"}, []string{"0 deb openssl 3.0.9-1"}, "12.5", "", "FROM corp/base:1\nRUN x\n", nil},
+			"FROM corp/base:1\nRUN x\n", "", []string{"RUN x"}, []string{"0 deb openssl 3.0.9-1"}, "12.5", "", false, "FROM corp/base:1\nRUN x\n", nil},
 		"an upgrade of what the base brought": {
-			"FROM debian:12.1\r\nRUN x\r\n", "", []string{"RUN x"}, []string{"0 deb openssl 3.0.9-1", "0 deb apt 1"}, "", "",
+			"FROM debian:12.1\r\nRUN x\r\n", "", []string{"RUN x"}, []string{"0 deb openssl 3.0.9-1", "0 deb apt 1"}, "", "", false,
 			"FROM debian:12.1\r\nRUN apt-get update && apt-get install -y --only-upgrade openssl && rm -rf /var/lib/apt/lists/*\r\nRUN x\r\n", nil},
 		"the same, at the end of the file, for another user": {
-			"FROM debian:12.1", "", nil, []string{"0 deb openssl 3.0.9-1", "0 deb apt 1"}, "", "app:app",
+			"FROM debian:12.1", "", nil, []string{"0 deb openssl 3.0.9-1", "0 deb apt 1"}, "", "app:app", false,
 			"FROM debian:12.1\nUSER root\nRUN apt-get update && apt-get install -y --only-upgrade openssl && rm -rf /var/lib/apt/lists/*\nUSER app:app", nil},
+		"a user that only the history tells": {
+			"FROM debian:12.1\n", "", nil, []string{"0 deb openssl 3.0.9-1", "0 deb apt 1"}, "", "1000", true,
+			"FROM debian:12.1\nUSER root\nRUN apt-get update && apt-get install -y --only-upgrade openssl && rm -rf /var/lib/apt/lists/*\nUSER 1000\n", nil},
 		"a Dockerfile of another image": {
-			"FROM debian:12.1\nRUN y\n", "", []string{"RUN apt-get install -y nginx"}, []string{"1 deb nginx 1.22.1-9"}, "", "",
+			"FROM debian:12.1\nRUN y\n", "", []string{"RUN apt-get install -y nginx"}, []string{"1 deb nginx 1.22.1-9"}, "", "", false,
 			"FROM debian:12.1\nRUN y\n", []string{"no layer of the image was made by an instruction of Dockerfile as it is: was the image built from it? (--target tells the stage)"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := Input{Image: layered(1, append([]string{"ADD rootfs"}, tt.layers...)...), Inventory: packages(tt.packages...), Dockerfile: mustParse(t, tt.dockerfile), Target: tt.target}
 			if tt.user != "" {
 				in.Image.History = []image.Step{{CreatedBy: "ADD rootfs"}, {CreatedBy: "USER " + tt.user, Empty: true}}
+				if in.Image.Base.User = tt.user; tt.byHistory {
+					in.Image.Base.User = ""
+				}
 			}
 			in.Match = find(t, in.Inventory, db)
 			if tt.tag != "" {
@@ -121,7 +128,7 @@ func TestHostileNames(t *testing.T) {
 	db := flawsOf("CVE-1 high Debian:12/$(evil) 0 3", "CVE-2 high Debian:12/openssl 0 3")
 	inv := packages("0 deb $(evil) 1", "0 deb openssl 1", "0 deb apt 1")
 	in := Input{Image: layered(1, "ADD rootfs", "RUN x"), Inventory: inv, Match: find(t, inv, db), Dockerfile: mustParse(t, "FROM debian:12.1\nRUN x\n")}
-	in.Image.History = []image.Step{{CreatedBy: "ADD rootfs"}, {CreatedBy: "USER a:b\nRUN " + evil, Empty: true}}
+	in.Image.Base.User = "a:b\nRUN " + evil
 	p := mustPlan(t, in)
 	if strings.Contains(p.Diff, evil) || !strings.Contains(p.Diff, "--only-upgrade openssl ") {
 		t.Errorf("diff:\n%s", p.Diff)

@@ -101,9 +101,13 @@ func (p *planner) insertRun(d *draft, run string) {
 	}
 }
 
-// baseUser is the user of the base, where its history names one that is not root.
+// baseUser is the user of the base, where it is known, or told by its history, and
+// is not root.
 func (p *planner) baseUser() string {
 	user := ""
+	if b := p.Image.Base; b != nil {
+		user = b.User
+	}
 	layers := 0
 	for _, s := range p.Image.History {
 		if !s.Empty {

@@ -86,7 +86,7 @@ type inspected struct {
 	Architecture string
 	Os           string
 	Variant      string
-	Config       struct{ Labels map[string]string }
+	Config       runConfig
 	RootFS       struct{ Layers []image.DiffID }
 }
 
@@ -143,7 +143,7 @@ func (i inspected) image() (*image.Image, error) {
 		return nil, fmt.Errorf("the engine's answer: image id: %w", err)
 	}
 	m := &image.Image{
-		ConfigDigest: id, Created: i.Created.Time, Labels: i.Config.Labels,
+		ConfigDigest: id, Created: i.Created.Time, Labels: i.Config.labels, Config: i.Config.run,
 		Platform: image.Platform{OS: i.Os, Architecture: i.Architecture, Variant: i.Variant},
 	}
 	for n, d := range i.RootFS.Layers {

@@ -78,17 +78,44 @@ func parseDocument(raw []byte) (document, error) {
 // imageConfig is what we need of an image's configuration (OCI image-spec,
 // config.md). Times are read leniently: a wrong one is no reason to refuse.
 type imageConfig struct {
-	Architecture string `json:"architecture"`
-	OS           string `json:"os"`
-	Variant      string `json:"variant"`
-	Created      moment `json:"created"`
-	Config       struct {
-		Labels map[string]string `json:"Labels"`
-	} `json:"config"`
-	RootFS struct {
+	Architecture string    `json:"architecture"`
+	OS           string    `json:"os"`
+	Variant      string    `json:"variant"`
+	Created      moment    `json:"created"`
+	Config       runConfig `json:"config"`
+	RootFS       struct {
 		DiffIDs []image.DiffID `json:"diff_ids"`
 	} `json:"rootfs"`
 	History []step `json:"history"`
+}
+
+// A runConfig is how a container runs, with the labels; an engine tells it in the
+// same form. What of it is of another form than config.md says is passed over,
+// but for labels: it is no reason to refuse the image.
+type runConfig struct {
+	labels map[string]string
+	run    image.Config
+}
+
+// UnmarshalJSON reads it.
+func (c *runConfig) UnmarshalJSON(b []byte) error {
+	var labels struct{ Labels map[string]string }
+	if err := json.Unmarshal(b, &labels); err != nil {
+		return err
+	}
+	c.labels = labels.Labels
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(b, &fields) != nil {
+		return nil // null
+	}
+	for name, into := range map[string]any{
+		"User": &c.run.User, "Env": &c.run.Env, "Entrypoint": &c.run.Entrypoint, "Cmd": &c.run.Cmd, "WorkingDir": &c.run.WorkingDir,
+	} {
+		if raw := fields[name]; raw != nil {
+			_ = json.Unmarshal(raw, into) // of another form
+		}
+	}
+	return nil
 }
 
 // A step is one instruction of the build history.
@@ -132,7 +159,7 @@ func (c *imageConfig) platform() image.Platform {
 // ids; where their blobs are is for the caller to fill in.
 func (c *imageConfig) image(raw []byte) *image.Image {
 	m := &image.Image{
-		ConfigDigest: digestOf(raw), Platform: c.platform(), Created: c.Created.Time, Labels: c.Config.Labels,
+		ConfigDigest: digestOf(raw), Platform: c.platform(), Created: c.Created.Time, Labels: c.Config.labels, Config: c.Config.run,
 		Layers: make([]image.Layer, len(c.RootFS.DiffIDs)),
 	}
 	steps := alignHistory(c.History, len(m.Layers))

@@ -259,3 +259,24 @@ func FuzzParseSaved(f *testing.F) {
 		}
 	})
 }
+
+func TestRunConfig(t *testing.T) {
+	for text, want := range map[string]image.Config{
+		`{"config": {"User": "app:app", "Env": ["A=b"], "Entrypoint": ["/x"], "Cmd": ["y", "z"], "WorkingDir": "/w", "Labels": {"a": "b"}}}`: {
+			User: "app:app", Env: []string{"A=b"}, Entrypoint: []string{"/x"}, Cmd: []string{"y", "z"}, WorkingDir: "/w"},
+		`{"config": {"User": "app", "Env": 7, "Entrypoint": "x", "Cmd": null}}`: {User: "app"},
+		`{"config": null}`: {},
+		`{}`:               {},
+	} {
+		c, err := parseConfig([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, c.image(nil).Config); diff != "" {
+			t.Errorf("%s: %s", text, diff)
+		}
+	}
+	if _, err := parseConfig([]byte(`{"config": {"Labels": 1}}`)); err == nil {
+		t.Error("labels that are none are no error")
+	}
+}

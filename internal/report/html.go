@@ -108,16 +108,23 @@ type htmlPair struct{ Name, Value string }
 // A htmlVerdict is the last word. Kind is fail, warn, pass, incomplete or none.
 type htmlVerdict struct {
 	Word, Kind string
-	Reasons    []string
+	Reasons    []htmlReason
+}
+
+// A htmlReason is a reason of the verdict, or, with Detail, what the one before is
+// about.
+type htmlReason struct {
+	Text   string
+	Detail bool
 }
 
 // A htmlCount is the number of findings of a severity; Share is of a bar 1000 wide.
 type htmlCount struct {
-	Severity        string
-	Count           int
-	Offset, Share   int
-	Letter          string
-	Empty, Heaviest bool
+	Severity      string
+	Count         int
+	Offset, Share int
+	Letter        string
+	Empty         bool
 }
 
 // A htmlLayer is a slab of the picture, or, with Rule, the border of the base.

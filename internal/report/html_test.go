@@ -116,7 +116,7 @@ func TestHTMLTellsAll(t *testing.T) {
 	r.Findings[0].New = &fresh
 	page := string(writeHTML(t, r))
 	for _, want := range []string{
-		`<span class="new">new</span>`,
+		`<span class="new">new</span>`, `<li class="about">`,
 		"CVE-2023-4911", "18.19.0&#43;dfsg-6~deb12u1", "CVE-2020-11022", "in layer 4, removed by layer 5", "waiver: not reachable, until 2027-01-01 (alice)",
 		"zip: not a valid zip file", "no advisory data for Hackage", "base image: debian:12", "strong-copyleft", "LicenseRef-zlib-like", "owned by node-semver",
 		"<b>End of life</b> debian 9: no updates since 2022", "94.4 %", ">not read<", `<p class="stamp">Fail</p>`, "2026-11-25 12:00 UTC",

@@ -103,28 +103,38 @@ func (h *htmlWriter) labels() []htmlPair {
 	return out
 }
 
+// verdict is what the table says of it.
 func (h *htmlWriter) verdict() htmlVerdict {
 	v := &h.report.Verdict
-	why := make([]string, 0, len(v.Violations))
-	for i := range v.Violations {
-		why = append(why, whole(ruleName(&v.Violations[i]))+": "+cutEnd(Safe(v.Violations[i].Message), maxMessage))
-	}
-	const missing = "a part of the image or the advisories could not be had: findings may be missing"
+	t := &table{TableOptions: TableOptions{Width: cardWidth}, view: h.view}
 	switch {
 	case v.Decision != policy.Pass && v.Decision != policy.Warn && v.Decision != policy.Fail && v.Decision != "":
-		return htmlVerdict{"Fail", "fail", append(why, fmt.Sprintf("unknown decision %q", Safe(string(v.Decision))))}
+		return newHTMLVerdict("Fail", "fail", fmt.Sprintf("unknown decision %q", Safe(string(v.Decision))))
 	case v.Decision == policy.Fail:
-		return htmlVerdict{"Fail", "fail", append(why, h.table.advice()...)}
+		return newHTMLVerdict("Fail", "fail", append(t.reasons(v), t.advice()...)...)
 	case h.report.Incomplete():
-		return htmlVerdict{"Incomplete", "incomplete", append(why, missing)}
+		return newHTMLVerdict("Incomplete", "incomplete", append(t.reasons(v), "a part of the image or the advisories could not be had: findings may be missing")...)
 	case v.Decision == policy.Warn:
-		return htmlVerdict{"Warn", "warn", why}
+		return newHTMLVerdict("Warn", "warn", t.reasons(v)...)
 	case len(v.Rules) == 0:
-		return htmlVerdict{"No verdict", "none", []string{"no policy was asked for one"}}
+		return newHTMLVerdict("No verdict", "none", "no policy was asked for one")
 	case h.unchecked() > 0:
-		return htmlVerdict{"Pass", "warn", []string{ruleNames(v) + ": no objection to what was checked; " + plural(h.unchecked(), "package") + " not checked"}}
+		return newHTMLVerdict("Pass", "warn", ruleNames(v)+": no objection to what was checked; "+plural(h.unchecked(), "package")+" not checked")
 	}
-	return htmlVerdict{"Pass", "pass", []string{ruleNames(v) + ": no objection"}}
+	return newHTMLVerdict("Pass", "pass", ruleNames(v)+": no objection")
+}
+
+// cardWidth is how many columns of text a reason of the verdict may have, so that
+// it names some of what it is about, and not all.
+const cardWidth = 120
+
+func newHTMLVerdict(word, kind string, reasons ...string) htmlVerdict {
+	out := htmlVerdict{Word: word, Kind: kind}
+	for _, reason := range reasons {
+		detail, isDetail := strings.CutPrefix(reason, detailMark)
+		out.Reasons = append(out.Reasons, htmlReason{Text: detail, Detail: isDetail})
+	}
+	return out
 }
 
 func (h *htmlWriter) warnings() []string {
@@ -147,6 +157,12 @@ func severityCounts(c Counts) []htmlCount {
 			out[i].Share = c[i] * barWidth / total
 		}
 		offset += out[i].Share
+	}
+	for i := len(out) - 1; i >= 0; i-- { // what rounding left over
+		if out[i].Count > 0 {
+			out[i].Share += barWidth - offset
+			break
+		}
 	}
 	return out
 }

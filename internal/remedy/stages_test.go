@@ -42,6 +42,9 @@ func TestPlanChangesTheDockerfile(t *testing.T) {
 		"the same, at the end of the file, for another user": {
 			"FROM debian:12.1", "", nil, []string{"0 deb openssl 3.0.9-1", "0 deb apt 1"}, "", "app:app", false,
 			"FROM debian:12.1\nUSER root\nRUN apt-get update && apt-get install -y --only-upgrade openssl && rm -rf /var/lib/apt/lists/*\nUSER app:app", nil},
+		"packages that came as files, upon scratch": {
+			"FROM scratch\nADD rootfs.tar /\nRUN x\n", "", []string{"ADD rootfs.tar /", "RUN x"}, []string{"1 deb openssl 3.0.9-1", "1 deb apt 1"}, "", "", false,
+			"FROM scratch\nADD rootfs.tar /\nRUN apt-get update && apt-get install -y --only-upgrade openssl && rm -rf /var/lib/apt/lists/*\nRUN x\n", nil},
 		"a user that only the history tells": {
 			"FROM debian:12.1\n", "", nil, []string{"0 deb openssl 3.0.9-1", "0 deb apt 1"}, "", "1000", true,
 			"FROM debian:12.1\nUSER root\nRUN apt-get update && apt-get install -y --only-upgrade openssl && rm -rf /var/lib/apt/lists/*\nUSER 1000\n", nil},

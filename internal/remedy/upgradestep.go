@@ -21,7 +21,7 @@ func (p *planner) upgradeStep(changes []*Change) {
 	d.take(p, changes)
 	d.Title = fmt.Sprintf("Upgrade %s of the layers below", p.names(changes))
 	d.Notes = append(d.Notes, "the old versions still ship in the lower layer; a newer base is the better remedy, once there is one")
-	p.insertRun(&d, run)
+	p.insertRun(&d, run, p.after(changes))
 	p.drafts = append(p.drafts, d)
 }
 
@@ -75,14 +75,37 @@ func plainName(s string) bool {
 	return s != "" && s[0] != '-' && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.+-_") == ""
 }
 
-// insertRun puts the instruction where the own layers begin: after the FROM.
-func (p *planner) insertRun(d *draft, run string) {
+// after is the instruction behind which all the packages are there: the FROM for
+// those of the base, else the one that brought the last of them. It is nil where
+// that is not known, as behind FROM scratch.
+func (p *planner) after(changes []*Change) *Instruction {
 	if p.Dockerfile == nil {
+		return nil
+	}
+	last := -1
+	for _, ch := range changes {
+		last = max(last, p.Inventory.Packages[ch.index].Layer)
+	}
+	from := &p.Dockerfile.Stages[p.Dockerfile.chain(p.stage)[0]]
+	if last < p.base {
+		return &from.Instructions[0]
+	}
+	if at, ok := p.places[last]; ok {
+		return &p.Dockerfile.Stages[at.stage].Instructions[at.n]
+	}
+	if p.base == 0 && !strings.EqualFold(from.from(), "scratch") {
+		return &from.Instructions[0] // a layer that no instruction made is of the FROM
+	}
+	return nil
+}
+
+// insertRun puts the instruction behind another.
+func (p *planner) insertRun(d *draft, run string, from *Instruction) {
+	if from == nil {
 		return
 	}
 	file := p.Dockerfile
-	from := &file.Stages[file.chain(p.stage)[0]].Instructions[0]
-	d.File, d.Line = file.Path, from.Line+1
+	d.File, d.Line = file.Path, from.EndLine+1
 	text := run
 	if user := p.baseUser(); user != "" {
 		text = "USER root\n" + run + "\nUSER " + user

@@ -6,6 +6,7 @@ import "fmt"
 type objection struct {
 	count              int
 	findings, packages []string
+	keys               []FindingKey
 	layers             []int
 	seenFinding        map[string]bool
 	seenPackage        map[string]bool
@@ -16,6 +17,7 @@ func (o *objection) add(f *Finding) {
 		o.seenFinding = map[string]bool{}
 	}
 	o.count++
+	o.keys = append(o.keys, FindingKey{ID: f.ID, PackageID: f.PackageID})
 	if !o.seenFinding[f.ID] {
 		o.seenFinding[f.ID] = true
 		o.findings = append(o.findings, f.ID)
@@ -37,7 +39,7 @@ func (o *objection) addPackage(id string) {
 // violation puts the findings, described by what, into words.
 func (o *objection) violation(d Decision, what string) Violation {
 	return Violation{
-		Decision: d, FindingIDs: o.findings, PackageIDs: o.packages, Layers: o.layers,
+		Decision: d, FindingIDs: o.findings, PackageIDs: o.packages, Findings: o.keys, Layers: o.layers,
 		Message: fmt.Sprintf("%s %s in %s", plural(o.count, "finding"), what, plural(len(o.packages), "package")),
 	}
 }

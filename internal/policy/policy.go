@@ -43,16 +43,25 @@ type Violation struct {
 	// Decision is what this violation alone would make of the image: Warn or Fail.
 	Decision Decision `json:"decision"`
 	// FindingIDs are the vulnerabilities objected to, and PackageIDs the packages
-	// they are in, each once, in the order of the findings. Which belongs to
-	// which, the findings tell.
+	// they are in, each once, in the order of the findings.
 	FindingIDs []string `json:"finding_ids"`
 	PackageIDs []string `json:"package_ids"`
+	// Findings tell which is in which: none for rules over others than findings.
+	Findings []FindingKey `json:"findings,omitempty"`
 	// Layers objected to, by index; only of rules over layers.
 	Layers []int `json:"layers,omitempty"`
 	// Message is one sentence for a person, without a full stop.
 	Message string `json:"message"`
 	// Receivers are those whom the rule names to be told.
 	Receivers []string `json:"receivers,omitempty"`
+}
+
+// A FindingKey names a finding among those of an image.
+type FindingKey struct {
+	// ID of the vulnerability or end of life.
+	ID string `json:"id"`
+	// PackageID is the id of the package; empty for the end of a distribution.
+	PackageID string `json:"package_id"`
 }
 
 // A Verdict is the decision over an image, with everything objected to. Its JSON

@@ -51,7 +51,8 @@ func TestFailOn(t *testing.T) {
 			want: Verdict{Decision: Fail, Violations: []Violation{{
 				Policy: CommandLine, Rule: "fail-on high", Decision: Fail,
 				FindingIDs: []string{"CVE-1", "CVE-2"}, PackageIDs: []string{"p1"},
-				Message: "2 findings of severity high or graver in 1 package",
+				Findings: []FindingKey{{"CVE-1", "p1"}, {"CVE-2", "p1"}},
+				Message:  "2 findings of severity high or graver in 1 package",
 			}}},
 		},
 		{
@@ -60,7 +61,8 @@ func TestFailOn(t *testing.T) {
 			want: Verdict{Decision: Fail, Violations: []Violation{{
 				Policy: CommandLine, Rule: "fail-on critical", Decision: Fail,
 				FindingIDs: []string{"CVE-1"}, PackageIDs: []string{"p1", "p2"},
-				Message: "2 findings of severity critical in 2 packages",
+				Findings: []FindingKey{{"CVE-1", "p1"}, {"CVE-1", "p2"}},
+				Message:  "2 findings of severity critical in 2 packages",
 			}}},
 		},
 		{
@@ -84,7 +86,8 @@ func TestFailOn(t *testing.T) {
 			want: Verdict{Decision: Warn, Violations: []Violation{{
 				Policy: CommandLine, Rule: "fail-on high", Decision: Warn,
 				FindingIDs: []string{"CVE-1"}, PackageIDs: []string{"p1"},
-				Message: "1 finding of unknown severity, which may be high or graver, in 1 package",
+				Findings: []FindingKey{{"CVE-1", "p1"}},
+				Message:  "1 finding of unknown severity, which may be high or graver, in 1 package",
 			}}},
 		},
 		{
@@ -93,7 +96,8 @@ func TestFailOn(t *testing.T) {
 			want: Verdict{Decision: Fail, Violations: []Violation{{
 				Policy: CommandLine, Rule: "fail-on low", Decision: Fail,
 				FindingIDs: []string{"CVE-1"}, PackageIDs: []string{"p1"},
-				Message: "1 finding of any severity in 1 package",
+				Findings: []FindingKey{{"CVE-1", "p1"}},
+				Message:  "1 finding of any severity in 1 package",
 			}}},
 		},
 		{
@@ -102,7 +106,8 @@ func TestFailOn(t *testing.T) {
 			want: Verdict{Decision: Fail, Violations: []Violation{{
 				Policy: CommandLine, Rule: "fail-on unknown", Decision: Fail,
 				FindingIDs: []string{"CVE-1", "CVE-2"}, PackageIDs: []string{"p1", "p2"},
-				Message: "2 findings of any severity in 2 packages",
+				Findings: []FindingKey{{"CVE-1", "p1"}, {"CVE-2", "p2"}},
+				Message:  "2 findings of any severity in 2 packages",
 			}}},
 		},
 		{
@@ -111,7 +116,8 @@ func TestFailOn(t *testing.T) {
 			want: Verdict{Decision: Warn, Violations: []Violation{{
 				Policy: CommandLine, Rule: "fail-on medium", Decision: Warn,
 				FindingIDs: []string{"CVE-1"}, PackageIDs: []string{"p1"},
-				Message: "1 finding of unknown severity, which may be medium or graver, in 1 package",
+				Findings: []FindingKey{{"CVE-1", "p1"}},
+				Message:  "1 finding of unknown severity, which may be medium or graver, in 1 package",
 			}}},
 		},
 		{
@@ -121,12 +127,14 @@ func TestFailOn(t *testing.T) {
 				{
 					Policy: CommandLine, Rule: "fail-on critical", Decision: Fail,
 					FindingIDs: []string{"CVE-2"}, PackageIDs: []string{"p2"},
-					Message: "1 finding of severity critical in 1 package",
+					Findings: []FindingKey{{"CVE-2", "p2"}},
+					Message:  "1 finding of severity critical in 1 package",
 				},
 				{
 					Policy: CommandLine, Rule: "fail-on critical", Decision: Warn,
 					FindingIDs: []string{"CVE-1"}, PackageIDs: []string{"p1"},
-					Message: "1 finding of unknown severity, which may be critical, in 1 package",
+					Findings: []FindingKey{{"CVE-1", "p1"}},
+					Message:  "1 finding of unknown severity, which may be critical, in 1 package",
 				},
 			}},
 		},

@@ -18,19 +18,16 @@ type listing struct {
 	*view
 	findings []*Finding
 	// objections are the rules that object to a finding, by id and package.
-	objections map[objectKey][]*policy.Violation
+	objections map[policy.FindingKey][]*policy.Violation
 	// instructions are those of layers, on one line and not too long.
 	instructions map[*Layer]string
 	// looseViolations are those that name no finding: of licences, say.
 	looseViolations []*policy.Violation
 }
 
-// An objectKey is what a violation is about.
-type objectKey struct{ finding, pkg string }
-
 func newListing(r *Report) *listing {
 	n := normal(*r)
-	l := &listing{view: newView(&n), objections: map[objectKey][]*policy.Violation{}, instructions: map[*Layer]string{}}
+	l := &listing{view: newView(&n), objections: map[policy.FindingKey][]*policy.Violation{}, instructions: map[*Layer]string{}}
 	l.readViolations()
 	for i := range n.Findings {
 		l.findings = append(l.findings, &n.Findings[i])
@@ -49,8 +46,7 @@ func newListing(r *Report) *listing {
 	return l
 }
 
-// readViolations notes what each finding violates. A violation lists its findings
-// and packages apart, so the pairs are all that it may mean.
+// readViolations notes what each finding violates.
 func (l *listing) readViolations() {
 	for i := range l.report.Verdict.Violations {
 		v := &l.report.Verdict.Violations[i]
@@ -58,22 +54,17 @@ func (l *listing) readViolations() {
 			l.looseViolations = append(l.looseViolations, v)
 			continue
 		}
-		ids, packages := map[string]bool{}, map[string]bool{}
-		add(ids, v.FindingIDs)
-		add(packages, v.PackageIDs)
+		objects := objectsTo(v)
 		for j := range l.report.Findings {
 			f := &l.report.Findings[j]
-			if f.Suppressed == nil && ids[f.ID] && (f.PackageID == "" || len(packages) == 0 || packages[f.PackageID]) {
-				key := keyOf(f)
-				if !slices.Contains(l.objections[key], v) {
-					l.objections[key] = append(l.objections[key], v)
-				}
+			if key := keyOf(f); f.Suppressed == nil && objects(f) && !slices.Contains(l.objections[key], v) {
+				l.objections[key] = append(l.objections[key], v)
 			}
 		}
 	}
 }
 
-func keyOf(f *Finding) objectKey { return objectKey{f.ID, f.PackageID} }
+func keyOf(f *Finding) policy.FindingKey { return policy.FindingKey{ID: f.ID, PackageID: f.PackageID} }
 
 // violations are the rules that object to the finding.
 func (l *listing) violations(f *Finding) []*policy.Violation {

@@ -102,17 +102,14 @@ func violated(v *policy.Verdict, violation *policy.Violation) string {
 // with their licences, or layers.
 func (t *table) about(v *policy.Violation) string {
 	var items []string
-	ids, packages := map[string]bool{}, map[string]bool{}
-	add(ids, v.FindingIDs)
-	add(packages, v.PackageIDs)
-	if t.report.Filtered != nil && len(ids) > 0 {
+	if t.report.Filtered != nil && len(v.FindingIDs) > 0 {
 		return t.aboutFiltered(v)
 	}
-	order, found := t.findingsOf(ids, packages)
+	order, found := t.findingsOf(v)
 	for _, p := range order {
 		items = append(items, fmt.Sprintf("%s (%s)", cutMiddle(Safe(p), maxName), shortList(found[p], maxIDs)))
 	}
-	if len(ids) == 0 {
+	if len(v.FindingIDs) == 0 {
 		for _, id := range v.PackageIDs {
 			items = append(items, t.packageWithLicense(id))
 		}
@@ -146,11 +143,12 @@ func (t *table) aboutFiltered(v *policy.Violation) string {
 
 // findingsOf are the findings of a violation: the names of their packages in
 // order, and the ids for each.
-func (t *table) findingsOf(ids, packages map[string]bool) (order []string, found map[string][]string) {
+func (t *table) findingsOf(v *policy.Violation) (order []string, found map[string][]string) {
 	found = map[string][]string{}
+	objects := objectsTo(v)
 	for i := range t.report.Findings {
 		f := &t.report.Findings[i]
-		if !ids[f.ID] || f.PackageID != "" && !packages[f.PackageID] {
+		if !objects(f) {
 			continue
 		}
 		name := t.findingPackage(f).Name
@@ -213,17 +211,16 @@ func (t *table) advice() []string {
 	if t.report.Filtered != nil {
 		return nil
 	}
-	ids, packages := map[string]bool{}, map[string]bool{}
-	for _, v := range t.report.Verdict.Violations {
-		if v.Decision != policy.Warn {
-			add(ids, v.FindingIDs)
-			add(packages, v.PackageIDs)
+	var failed []func(*Finding) bool
+	for i := range t.report.Verdict.Violations {
+		if v := &t.report.Verdict.Violations[i]; v.Decision != policy.Warn {
+			failed = append(failed, objectsTo(v))
 		}
 	}
 	var all, fixable, base int
 	for i := range t.report.Findings {
 		f := &t.report.Findings[i]
-		if !f.Active() || !ids[f.ID] || !packages[f.PackageID] {
+		if !f.Active() || !slices.ContainsFunc(failed, func(objects func(*Finding) bool) bool { return objects(f) }) {
 			continue
 		}
 		all++
@@ -248,8 +245,27 @@ func (t *table) inBase(f *Finding) bool {
 	return l != nil && l.Base
 }
 
-func add(set map[string]bool, words []string) {
+// objectsTo tells of findings whether the violation is about them. One that does
+// not say which finding is in which package, as of an older report, is about all
+// that its ids may mean.
+func objectsTo(v *policy.Violation) func(*Finding) bool {
+	if len(v.Findings) > 0 {
+		keys := make(map[policy.FindingKey]bool, len(v.Findings))
+		for _, k := range v.Findings {
+			keys[k] = true
+		}
+		return func(f *Finding) bool { return keys[keyOf(f)] }
+	}
+	ids, packages := setOf(v.FindingIDs), setOf(v.PackageIDs)
+	return func(f *Finding) bool {
+		return ids[f.ID] && (f.PackageID == "" || len(packages) == 0 || packages[f.PackageID])
+	}
+}
+
+func setOf(words []string) map[string]bool {
+	set := make(map[string]bool, len(words))
 	for _, w := range words {
 		set[w] = true
 	}
+	return set
 }

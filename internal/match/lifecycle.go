@@ -137,7 +137,7 @@ func ended(img *inventory.Image, now time.Time) []Ended {
 	if name, release, day := distroRelease(img.Distro); !day.IsZero() && now.After(day) {
 		out = append(out, Ended{ID: "EOL-" + name + "-" + release, Package: -1, Day: day,
 			Summary: fmt.Sprintf("%s has had no security updates since %s: vulnerabilities found later are in no advisory; move to %s",
-				cmp.Or(img.Distro.Name, name+" "+release), day.Format(time.DateOnly), supportedRelease(releasesOf(name), name, "", now))})
+				cmp.Or(img.Distro.Name, name+" "+release), day.Format(time.DateOnly), supportedRelease(releasesOf(name), distroTitle(img.Distro), "", now))})
 	}
 	table := lifecycles()
 	for i := range img.Packages {
@@ -188,6 +188,16 @@ func supportedRelease(ends map[string]string, title, current string, now time.Ti
 		return title + " " + current + " or newer"
 	}
 	return fmt.Sprintf("%s %s (supported until %s) or newer", title, best, ends[best])
+}
+
+// distroTitle is the distribution's name for people, without its release: that of
+// "Debian GNU/Linux 9 (stretch)" is "Debian GNU/Linux".
+func distroTitle(d inventory.Distro) string {
+	name := d.Name
+	if i := strings.IndexAny(name, "0123456789"); i >= 0 {
+		name = strings.TrimSuffix(name[:i], "v")
+	}
+	return cmp.Or(strings.TrimSpace(name), d.ID)
 }
 
 // compareReleases compares the numbers of releases; the empty one is the least.

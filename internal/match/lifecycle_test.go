@@ -33,7 +33,7 @@ func TestEnded(t *testing.T) {
 		got = append(got, fmt.Sprintf("%d %s %s: %s", e.Package, e.ID, e.Day.Format(time.DateTime), e.Summary))
 	}
 	want := []string{
-		"-1 EOL-debian-9 2022-06-30 23:59:59: Debian GNU/Linux 9 (stretch) has had no security updates since 2022-06-30: vulnerabilities found later are in no advisory; move to debian 13 (supported until 2030-06-30) or newer",
+		"-1 EOL-debian-9 2022-06-30 23:59:59: Debian GNU/Linux 9 (stretch) has had no security updates since 2022-06-30: vulnerabilities found later are in no advisory; move to Debian GNU/Linux 13 (supported until 2030-06-30) or newer",
 		"0 EOL-python-3.8 2024-10-14 23:59:59: Python 3.8 has had no security updates since 2024-10-14; move to Python 3.14 (supported until 2030-10-31) or newer",
 		"5 EOL-temurin-23 2025-03-18 23:59:59: Java 23 has had no security updates since 2025-03-18; move to Java 25 or newer",
 		"6 EOL-openssl-1.1.1 2023-09-11 23:59:59: OpenSSL 1.1.1 has had no security updates since 2023-09-11; move to OpenSSL 3.5 (supported until 2030-04-08) or newer",
@@ -52,6 +52,16 @@ func TestLastDayIsSupported(t *testing.T) {
 	for day, want := range map[string]int{"2026-04-30": 0, "2026-05-01": 1} {
 		if got := ended(img, nowIs(day)()); len(got) != want {
 			t.Errorf("on %s: %v", day, got)
+		}
+	}
+}
+
+func TestDistroTitle(t *testing.T) {
+	for name, want := range map[string]string{
+		"Debian GNU/Linux 9 (stretch)": "Debian GNU/Linux", "Alpine Linux v3.11": "Alpine Linux", "Amazon Linux 2": "Amazon Linux", "": "debian", "Arch Linux": "Arch Linux", "9": "debian",
+	} {
+		if got := distroTitle(inventory.Distro{ID: "debian", Name: name}); got != want {
+			t.Errorf("%q is %q, want %q", name, got, want)
 		}
 	}
 }

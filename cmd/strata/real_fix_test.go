@@ -132,7 +132,7 @@ func TestRealFix(t *testing.T) {
 	base, built := fmt.Sprintf("strata.test/fixbase:%d", os.Getpid()), fmt.Sprintf("strata.test/fixed:%d", os.Getpid())
 	run(skopeo, "copy", "--insecure-policy", "oci:"+filepath.Join(images, "oci")+":debian12-slim", "docker-archive:"+dir+"/base.tar:"+base)
 	run(docker, "load", "-i", dir+"/base.tar")
-	t.Cleanup(func() { _ = exec.Command(docker, "rmi", "-f", built, base).Run() })
+	t.Cleanup(func() { _ = exec.Command(docker, "rmi", "-f", built, built+"-again", base).Run() })
 
 	records := filepath.Join(dir, "records", "Debian")
 	if err := os.MkdirAll(records, 0o755); err != nil {
@@ -175,8 +175,8 @@ func TestRealFix(t *testing.T) {
 	run(patch, "-p1", "--fuzz=0", "-i", "fix.diff")
 	// The archive has moved on, beyond the version that was asked for.
 	debRepository(t, filepath.Join(context, "repository"), "1.0-1+deb12u3")
-	run(docker, "build", "-q", "-t", built, context)
-	if after := run(bin, "scan", "-f", "json", "docker:"+built); !strings.Contains(after, `"findings": []`) {
+	run(docker, "build", "-q", "-t", built+"-again", context)
+	if after := run(bin, "scan", "-f", "json", "docker:"+built+"-again"); !strings.Contains(after, `"findings": []`) {
 		t.Errorf("the image that was built as planned has findings; the diff was\n%s", diff)
 	}
 }

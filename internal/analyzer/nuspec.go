@@ -46,9 +46,10 @@ func (nuspec) Analyze(_ context.Context, f *File) (Result, error) {
 	}
 	m := doc.Metadata
 	said := m.URL
-	if m.License.Type == "expression" {
+	switch m.License.Type {
+	case "expression":
 		said = m.License.Text
-	} else if m.License.Type == "file" {
+	case "file":
 		said = "" // its text is beside the manifest
 	}
 	return declaredEvidence("nuget:"+strings.TrimSpace(m.ID)+"@"+strings.TrimSpace(m.Version), license.Normalise(strings.TrimSpace(said))), nil

@@ -141,14 +141,14 @@ func (d *copyrightFile) add(p paragraph) {
 
 // packagingOnly tells that all the patterns are of Debian's packaging.
 func packagingOnly(files []byte) bool {
-	any := false
+	some := false
 	for f := range bytes.FieldsSeq(files) {
 		if !bytes.HasPrefix(f, []byte("debian/")) {
 			return false
 		}
-		any = true
+		some = true
 	}
-	return any
+	return some
 }
 
 func (d *copyrightFile) expression(r *Recogniser) Expression {

@@ -71,6 +71,9 @@ func TestCostIsBounded(t *testing.T) {
 	for _, when := range []string{
 		"finding.kev || image.findings.all(f, f.id != finding.id || f.severity == finding.severity)",
 		"image.findings.all(f, image.findings.all(g, f.id != g.id + 'x'))",
+		"finding in image.findings.filter(f, f.kev) || !(finding in image.findings) || image.findings == image.findings.filter(f, true)",
+		"finding.kev || image.findings != image.findings || image.packages == image.packages && finding in image.findings && image.findings == image.findings",
+		"['a'].map(x, x + x)" + strings.Repeat(".map(x, x + x)", 60) + ".size() == 0",
 		"layer.index >= 0 && image.findings.all(f, image.findings.all(g, image.findings.all(h, f.id != g.id + h.id)))",
 	} {
 		rules := load(t, "rules: [{action: warn, when: \""+when+"\"}]")
@@ -82,6 +85,27 @@ func TestCostIsBounded(t *testing.T) {
 		}
 		if len(v.Violations) == 0 || !strings.Contains(v.Violations[len(v.Violations)-1].Message, "costs too much") {
 			t.Errorf("%s: %v", when, v.Violations)
+		}
+	}
+}
+
+// TestMessagesAreBounded: neither are messages of any length.
+func TestMessagesAreBounded(t *testing.T) {
+	rules := load(t, "rules: [{action: warn, when: image.tag == '1.0', message: \"{{image.findings.map(f, f.id)}} {{image.findings}}\"}]")
+	v := Evaluate(large(10_000), AsWritten, rules...)
+	if n := len([]rune(v.Violations[0].Message)); n > maxMessage {
+		t.Errorf("a message of %d characters", n)
+	}
+}
+
+// TestGrowingTextsAreRefused: what makes long texts of short ones is none of the
+// language.
+func TestGrowingTextsAreRefused(t *testing.T) {
+	for _, when := range []string{`finding.id.replace("a", "aa") == ""`, `finding.ids.join(",") == ""`, `"%s".format([finding.id]) == ""`, `strings.quote(finding.id) == ""`,
+		`[[finding.id]].size() > 0`, `finding.ids.map(x, [x, x]).size() > 0`, `{"a": finding.id}.size() > 0`, `[dyn(finding.ids)].size() > 0`} {
+		_, err := loader(t).Load("x.yaml", []byte("rules:\n- action: warn\n  when: |\n    "+when+"\n"))
+		if err == nil || !strings.Contains(err.Error(), "x.yaml:4:") || !strings.Contains(err.Error(), " in policies") {
+			t.Errorf("%s: error %v", when, err)
 		}
 	}
 }

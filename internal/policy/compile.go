@@ -54,7 +54,7 @@ func (l *language) compile(text string, want *cel.Type) (*program, error) {
 	}
 	var err error
 	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
-	if loops(checked) {
+	if loops(checked) || p.reads["Image.findings"] || p.reads["Image.packages"] || p.reads["Image.layers"] {
 		options = append(options, cel.CostLimit(maxCost))
 	}
 	p.run, err = l.env.Program(checked, options...)
@@ -64,8 +64,9 @@ func (l *language) compile(text string, want *cel.Type) (*program, error) {
 	return p, nil
 }
 
-// loops tells whether the expression goes over lists or maps: what does not is
-// bounded by its size, and needs no meter.
+// loops tells whether the expression goes over lists or maps. What does not, and
+// reads none of the long lists, is bounded by its size and needs no meter, as
+// there are no functions that make more of a text than it was (growing).
 func loops(checked *cel.Ast) bool {
 	root := ast.NavigateAST(checked.NativeRep())
 	return len(ast.MatchDescendants(root, ast.KindMatcher(ast.ComprehensionKind))) > 0
@@ -76,9 +77,11 @@ var errCost = errors.New("the expression costs too much: it goes over long lists
 
 // eval runs the program. The error is a sentence.
 func (p *program) eval(s *scope) (ref.Val, error) {
-	if s.spent > maxTotalCost {
+	if s.spent > maxTotalCost || *s.ofImage > maxImageCost {
 		return nil, errCost
 	}
+	before := s.spent
+	defer func() { *s.ofImage += s.spent - before }()
 	v, details, err := p.run.Eval(s)
 	if details != nil && details.ActualCost() != nil {
 		s.spent += *details.ActualCost()
@@ -331,7 +334,16 @@ func (l *language) examine(checked *cel.Ast, reads map[string]bool) error {
 		case ast.SelectKind:
 			s := e.AsSelect()
 			reads[native.GetType(s.Operand().ID()).TypeName()+"."+s.FieldName()] = true
+		case ast.ListKind, ast.MapKind, ast.ComprehensionKind:
+			if nested(native, e) {
+				at, _ := native.SourceInfo().GetOffsetRange(e.ID())
+				errs = append(errs, &expressionError{offset: int(at.Start), message: "lists of lists and maps can't be made in policies"})
+			}
 		case ast.CallKind:
+			if name := e.AsCall().FunctionName(); slices.Contains(growing, name) {
+				at, _ := native.SourceInfo().GetOffsetRange(e.ID())
+				errs = append(errs, &expressionError{offset: int(at.Start), message: fmt.Sprintf("%s can't be used in policies: texts could grow without bounds", strings.TrimPrefix(name, "strings."))})
+			}
 			if err := l.wrongWord(native, e.AsCall()); err != nil {
 				errs = append(errs, err)
 			}
@@ -339,6 +351,27 @@ func (l *language) examine(checked *cel.Ast, reads map[string]bool) error {
 	}))
 	return errors.Join(errs...)
 }
+
+// nested tells whether an expression makes a map, or a list of lists, maps or of
+// what is not known: a few of these in each other have more in them than could be
+// gone over.
+func nested(native *ast.AST, e ast.Expr) bool {
+	if e.Kind() == ast.MapKind {
+		return true
+	}
+	t := native.GetType(e.ID())
+	if t.Kind() != types.ListKind || e.Kind() == ast.ListKind && e.AsList().Size() == 0 {
+		return false
+	}
+	switch t.Parameters()[0].Kind() {
+	case types.ListKind, types.MapKind, types.DynKind, types.AnyKind:
+		return true
+	}
+	return false
+}
+
+// growing are functions by which a short expression makes a text of any length.
+var growing = []string{"replace", "join", "format", "strings.quote"}
 
 // wrongWord finds in `finding.severity == "hihg"` the word that severity never is.
 func (l *language) wrongWord(native *ast.AST, call ast.CallExpr) error {

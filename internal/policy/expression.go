@@ -23,9 +23,11 @@ const (
 	// maxCost is what one evaluation may cost, in the units of CEL, of which a
 	// comparison has about one. An honest rule over a finding costs some ten, one
 	// over all findings of a large image some 100,000.
-	maxCost = 3_000_000
+	maxCost = 2_000_000
 	// maxTotalCost is what a rule may cost over all that it goes over in an image.
-	maxTotalCost = 15_000_000
+	maxTotalCost = 6_000_000
+	// maxImageCost is what all rules together may cost.
+	maxImageCost = 40_000_000
 )
 
 // A language is CEL with our types and functions: what expressions are checked
@@ -51,7 +53,7 @@ func newLanguage() (*language, error) {
 		cel.ParserExpressionSizeLimit(maxExpression), cel.ExpressionNodeLimit(maxNodes),
 		cel.ParserRecursionLimit(maxNesting), cel.ExpressionNestingDepthLimit(maxNesting),
 		cel.CrossTypeNumericComparisons(true),
-		ext.Strings(), ext.Sets(),
+		ext.Strings(),
 		cel.ASTValidators(cel.ValidateDurationLiterals(), cel.ValidateTimestampLiterals(), cel.ValidateRegexLiterals()),
 		cel.Variable("now", cel.TimestampType),
 		severityFunction(),
@@ -222,8 +224,10 @@ type scope struct {
 	layer   *Layer
 	image   *Image
 	now     time.Time
-	// spent is what evaluations have cost so far.
-	spent uint64
+	// spent is what evaluations of the rule have cost so far, of all rules those of
+	// the image.
+	spent   uint64
+	ofImage *uint64
 }
 
 // ResolveName implements cel.Activation.

@@ -88,7 +88,7 @@ type part struct {
 // check goes over the subjects. One for which the expression can't be evaluated
 // is objected to: a mistake in a rule lets nothing through.
 func (r *exprRule) check(in *Input) []Violation {
-	c := &checking{rule: r, in: in, scope: scope{image: &in.Image, now: in.Now}}
+	c := &checking{rule: r, in: in, scope: scope{image: &in.Image, now: in.Now, ofImage: &in.spent}}
 	if r.action != ignore && r.subject == subjectLicense && !in.licensesKnown() {
 		return notLookedFor("licences", "license")
 	}
@@ -276,7 +276,7 @@ func (c *checking) text() (string, error) {
 		if err != nil {
 			return "", err
 		}
-		b.WriteString(inWords(v))
+		b.WriteString(inWords(v, 4*maxMessage))
 	}
 	text := []rune(strings.Join(strings.Fields(b.String()), " "))
 	if len(text) > maxMessage {
@@ -285,22 +285,30 @@ func (c *checking) text() (string, error) {
 	return string(text), nil
 }
 
-// inWords is a value of an expression as a message has it.
-func inWords(v ref.Val) string {
+// inWords is a value of an expression as a message has it; room is how many
+// characters it may have, about.
+func inWords(v ref.Val, room int) string {
 	switch v := v.(type) {
 	case types.Timestamp:
 		return v.UTC().Format(time.DateOnly)
 	case traits.Lister:
-		var words []string
-		for it := v.Iterator(); it.HasNext() == types.True && len(words) < 100; {
-			words = append(words, inWords(it.Next()))
+		var b strings.Builder
+		for it := v.Iterator(); it.HasNext() == types.True && b.Len() < room; {
+			if b.Len() > 0 {
+				b.WriteString(", ")
+			}
+			b.WriteString(inWords(it.Next(), room-b.Len()))
 		}
-		return strings.Join(words, ", ")
+		return b.String()
 	}
-	if s, ok := v.ConvertToType(types.StringType).(types.String); ok {
-		return string(s)
+	s, ok := v.ConvertToType(types.StringType).(types.String)
+	if !ok {
+		return fmt.Sprint(v.Value())
 	}
-	return fmt.Sprint(v.Value())
+	if len(s) > room {
+		return strings.ToValidUTF8(string(s[:room]), "")
+	}
+	return string(s)
 }
 
 func (c *checking) violations() []Violation {

@@ -25,6 +25,8 @@ type Input struct {
 	Compared bool
 
 	linked bool
+	// spent is what evaluations of rules have cost.
+	spent uint64
 }
 
 // An Image is what rules see of the image.

@@ -117,6 +117,7 @@ func (r *Rule) label() string {
 // without any.
 func Evaluate(in *Input, mode Mode, rules ...Rule) Verdict {
 	in.link()
+	in.spent = 0
 	verdict := Verdict{Decision: Pass, Mode: mode}
 	for i := range rules {
 		verdict.Rules = append(verdict.Rules, rules[i].label())

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"embed"
 	"errors"
@@ -8,33 +9,34 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"strata/internal/advisory"
-	"strata/internal/analyzer"
 	"strata/internal/image"
 	"strata/internal/imagetest"
-	"strata/internal/license"
 	"strata/internal/report"
-	"strata/internal/scan"
-	"strata/internal/source"
-	"strata/internal/store"
 )
 
-//go:embed demo/*.txtar
-var demoPictures embed.FS
+//go:embed demo
+var demoFiles embed.FS
+
+// demoBases are the base images of the demo, with a later build of one of them.
+var demoBases = []string{"debian", "debian-next", "alpine"}
 
 // demoFleet are the images of the demo, each a base and what stands on it.
 var demoFleet = []struct{ base, app string }{
 	{"debian", "web"}, {"debian", "admin"}, {"debian", "api"}, {"debian", "billing"}, {"alpine", "proxy"},
 }
 
-// The demo looks at one image, and asks where else one of its vulnerabilities is.
+// The demo looks at one image, built by a Dockerfile that is there too, and asks
+// where else one of its vulnerabilities is.
 const (
 	demoImage         = "shop/web:2.1"
+	demoDockerfile    = "web.Dockerfile"
 	demoVulnerability = "CVE-2019-10744"
 )
 
@@ -43,8 +45,9 @@ func newDemoCommand(a *app) *cobra.Command {
 		Use:   "demo",
 		Short: "Make a small fleet of images, scan it, and show what it holds",
 		Long: `Build a small fleet of images in a registry within this process, scan it with the
-starter set of advisories, and show the layers and findings of one image and
-where else one of its vulnerabilities is. It uses no network and leaves nothing.`,
+starter set of advisories, and show the layers and findings of one image, what to
+change in its Dockerfile, and where else one of its vulnerabilities is. It uses no
+network and leaves nothing.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.demo(cmd.Context()) },
 	}
@@ -62,7 +65,8 @@ func (a *app) demo(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, registry.Close()) }()
 
-	reports, err := a.scanDemo(ctx, host, dir)
+	demo := a.inFolder(dir)
+	reports, err := demo.scanDemo(ctx, host)
 	if err != nil {
 		return err
 	}
@@ -70,16 +74,34 @@ func (a *app) demo(ctx context.Context) (err error) {
 	if err := a.demoList(reports, host); err != nil {
 		return err
 	}
-	if err := a.demoReport(reports); err != nil {
+	if err := demo.demoReport(reports); err != nil {
+		return err
+	}
+	if err := demo.demoFix(ctx, host, dir); err != nil {
 		return err
 	}
 	fmt.Fprintf(a.stdout, "\nWhere else is %s?\n\n", demoVulnerability)
 	return a.demoImpact(reports, host)
 }
 
+// inFolder is the program with a cache, advisories and settings of its own, which
+// tells nothing of its work.
+func (a *app) inFolder(dir string) *app {
+	own := *a
+	own.quiet = true
+	own.env = func(name string) string {
+		switch name {
+		case "STRATA_CACHE_DIR", "DOCKER_CONFIG":
+			return dir
+		}
+		return a.env(name)
+	}
+	return &own
+}
+
 // demoReport shows the image that the demo looks at.
 func (a *app) demoReport(reports []*report.Report) error {
-	asked := scanOptions{policyOptions: policyOptions{failOn: "high"}, showRemoved: true}
+	asked := scanOptions{policyOptions: policyOptions{failOn: "high", noIgnores: true}, showRemoved: true}
 	fmt.Fprintf(a.stdout, "\n$ strata scan --fail-on %s --show-removed %s\n\n", asked.failOn, demoImage)
 	decider, err := a.decider(&asked.policyOptions)
 	if err != nil {
@@ -103,6 +125,17 @@ func (a *app) demoReport(reports []*report.Report) error {
 // serveDemo builds the fleet and serves it on the loopback.
 func serveDemo() (*http.Server, string, error) {
 	registry := &imagetest.Registry{}
+	for _, name := range demoBases {
+		spec, err := demoPicture(name)
+		if err != nil {
+			return nil, "", err
+		}
+		img, err := spec.Build()
+		if err != nil {
+			return nil, "", err
+		}
+		registry.Add(img)
+	}
 	for _, f := range demoFleet {
 		img, err := demoBuild(f.base, f.app)
 		if err != nil {
@@ -133,36 +166,23 @@ func demoBuild(base, app string) (*imagetest.Image, error) {
 }
 
 func demoPicture(name string) (*imagetest.Spec, error) {
-	b, err := demoPictures.ReadFile("demo/" + name + ".txtar")
+	b, err := demoFiles.ReadFile("demo/" + name + ".txtar")
 	if err != nil {
 		return nil, err
 	}
 	return imagetest.Parse(b)
 }
 
-// scanDemo scans the fleet as `strata scan` does, with a cache of its own.
-func (a *app) scanDemo(ctx context.Context, host, dir string) (reports []*report.Report, err error) {
-	path := dir + "/" + advisoriesFile
-	if _, err := store.UpdateAdvisories(ctx, path, advisory.StarterMirror(), store.UpdateOptions{Now: a.now, Log: a.log}); err != nil {
-		return nil, err
-	}
-	db, err := store.OpenAdvisories(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	cache, err := store.OpenCache(ctx, dir+"/layers.db")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, cache.Close()) }()
-	scanner := &scan.Scanner{Runner: &analyzer.Runner{Analyzers: analyzer.Default(), Memory: &analyzer.Memory{TempDir: dir}}, Cache: cache}
-	for _, f := range demoFleet {
-		spec, err := demoPicture(f.app)
-		if err != nil {
+// scanDemo scans the bases and then the fleet, as `strata scan` does: the reports
+// are those of the fleet.
+func (a *app) scanDemo(ctx context.Context, host string) (reports []*report.Report, err error) {
+	for _, name := range demoBases {
+		if _, err := a.scanDemoImage(ctx, host, name); err != nil {
 			return nil, err
 		}
-		r, err := a.scanDemoImage(ctx, scanner, db, host+"/"+spec.Name)
+	}
+	for _, f := range demoFleet {
+		r, err := a.scanDemoImage(ctx, host, f.app)
 		if err != nil {
 			return nil, err
 		}
@@ -171,17 +191,35 @@ func (a *app) scanDemo(ctx context.Context, host, dir string) (reports []*report
 	return reports, nil
 }
 
-func (a *app) scanDemoImage(ctx context.Context, scanner *scan.Scanner, db *store.Advisories, ref string) (r *report.Report, err error) {
-	images, closer, err := source.Open(ctx, "registry:"+ref, source.Options{Log: a.log})
+func (a *app) scanDemoImage(ctx context.Context, host, picture string) (*report.Report, error) {
+	spec, err := demoPicture(picture)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, closer.Close()) }()
-	res, err := scanner.Image(ctx, images[0])
+	reports, err := a.reports(ctx, "registry:"+host+"/"+spec.Name, &imageOptions{memory: defaultMemory}, &advisoryOptions{offline: true})
 	if err != nil {
 		return nil, err
 	}
-	return a.matched(ctx, res, db, origin{advisories: report.Advisories{Source: "starter set", Starter: true}}, license.Classes{})
+	return reports[0], nil
+}
+
+// demoFix shows what to change in the Dockerfile of the image.
+func (a *app) demoFix(ctx context.Context, host, dir string) error {
+	dockerfile, err := demoFiles.ReadFile("demo/" + demoDockerfile)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, demoDockerfile)
+	// The bases of the demo are in its own registry.
+	dockerfile = bytes.Replace(dockerfile, []byte("FROM "), []byte("FROM "+host+"/"), 1)
+	if err := os.WriteFile(path, dockerfile, 0o600); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.stdout, "\n$ strata fix --dockerfile %s %s\n\n", demoDockerfile, demoImage)
+	return a.fix(ctx, "registry:"+host+"/"+demoImage, &fixOptions{
+		imageOptions: imageOptions{memory: defaultMemory}, advisoryOptions: advisoryOptions{offline: true},
+		dockerfile: path, color: "auto", incomplete: true, setAside: policyOptions{noIgnores: true},
+	})
 }
 
 func (a *app) demoList(reports []*report.Report, host string) error {

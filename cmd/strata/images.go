@@ -34,6 +34,9 @@ type imageOptions struct {
 	noCache  bool
 }
 
+// defaultMemory is the default of --memory.
+const defaultMemory = 512 << 20
+
 func (o *imageOptions) flags(f *pflag.FlagSet) {
 	flagGroup(f, "Where the image is", o.sourceOptions.flags)
 	flagGroup(f, "Base image", o.baseOptions.flags)
@@ -42,7 +45,7 @@ func (o *imageOptions) flags(f *pflag.FlagSet) {
 }
 
 func (o *imageOptions) workFlags(f *pflag.FlagSet) {
-	o.memory = 512 << 20
+	o.memory = defaultMemory
 	f.BoolVar(&o.noCache, "no-cache", false, "read every layer anew, and keep nothing of them")
 	f.DurationVar(&o.timeout, "timeout", 0, "give up after this `DURATION`, such as 10m (default none)")
 	f.Var(&o.memory, "memory", "use this `SIZE` of memory at most, however large the image")

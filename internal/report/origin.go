@@ -31,7 +31,7 @@ func (t *table) baseLine() string {
 	if b.Layers == 0 {
 		layers = "which layers is not known"
 	}
-	by := map[BaseEvidence]string{BaseByLayers: "by layers", BaseByAnnotation: "as the image's annotations say", BaseByHistory: "by its build history"}[b.By]
+	by := map[BaseEvidence]string{BaseByLayers: "known by its layers", BaseByAnnotation: "as the image's annotations say", BaseByHistory: "by its build history"}[b.By]
 	if by == "" {
 		by = "by " + Safe(string(b.By))
 	}

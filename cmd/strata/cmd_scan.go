@@ -207,7 +207,7 @@ func (a *app) write(outputs []output, reports []*report.Report, o *scanOptions) 
 func (a *app) writeAll(w io.Writer, format string, reports []*report.Report, filter report.FilterOptions, o *scanOptions) error {
 	table := report.TableOptions{
 		Width: terminalWidth(w), Color: useColor(w, o.color, a.env),
-		ShowRemoved: o.showRemoved, ShowSuppressed: o.showSuppressed,
+		ShowRemoved: o.showRemoved, ShowSuppressed: o.showSuppressed, AllowIncomplete: o.incomplete,
 	}
 	filtered := make([]*report.Report, len(reports))
 	for i, r := range reports {

@@ -1,19 +1,25 @@
 package policy
 
+import (
+	"slices"
+	"strings"
+)
+
 // ApplyBaseline marks what the baseline, an older image or report, has too, and
 // makes rules that fail or warn pass over it, unless they include what is old.
 //
-// A finding is old when the baseline has the same vulnerability, by any of its
-// ids, in a package of the same type and name, whatever its version: an update
-// that does not fix it makes it no news. Where it was in a lower layer only, or
-// set aside by a waiver, VEX or a rule, nobody lived with it as it is, so it is
-// new. A package is old by type and name, its licence when that is the same too,
-// and a layer by its content.
+// A finding is old when the baseline has the same vulnerability in a package of
+// the same type and name, whatever its version: an update that does not fix it
+// makes it no news. Two with CVE numbers are the same by these alone, others by any
+// id: an erratum is an alias of each CVE that it is about. Where it was in a lower
+// layer only, or set aside by a waiver, VEX or a rule, nobody lived with it as it
+// is, so it is new unless it is that still. A package is old by type and name, its
+// licence when that is the same too, and a layer by its content.
 func ApplyBaseline(in, baseline *Input) {
 	in.link()
 	baseline.link()
 	in.Compared = true
-	had := baseline.content()
+	had, lived := baseline.content(), baseline.findingsByID()
 	for i := range in.Layers {
 		l := &in.Layers[i]
 		l.Old = l.DiffID != "" && had[contentKey{kind: "layer", id: l.DiffID}]
@@ -27,9 +33,9 @@ func ApplyBaseline(in, baseline *Input) {
 	}
 	for i := range in.Findings {
 		f := &in.Findings[i]
-		for _, id := range f.ids() {
-			f.Old = f.Old || had[f.pkg.key(f.whereabouts(), id)]
-		}
+		f.Old = slices.ContainsFunc(f.ids(), func(id string) bool {
+			return slices.ContainsFunc(lived[f.pkg.key("finding", id)], f.livedWith)
+		})
 	}
 }
 
@@ -43,15 +49,38 @@ func (p *Package) key(kind, id string) contentKey {
 
 func (f *Finding) ids() []string { return append([]string{f.ID}, f.Aliases...) }
 
-// whereabouts tells whether the package runs, or only ships in a lower layer.
-func (f *Finding) whereabouts() string {
-	if present(f.State) {
-		return "finding"
-	}
-	return "finding in a lower layer"
+// livedWith tells whether the image had the vulnerability before, and no better
+// hidden than now.
+func (f *Finding) livedWith(before *Finding) bool {
+	return sameFlaw(f.ids(), before.ids()) &&
+		(before.Suppressed == nil || f.Suppressed != nil) &&
+		(present(before.State) || !present(f.State))
 }
 
-// content is all that an image has and that counts in it.
+// sameFlaw tells whether two that share an id are the same vulnerability: those
+// with CVE numbers only if they share one of these, since an erratum is an alias of
+// every CVE that it is about.
+func sameFlaw(a, b []string) bool {
+	return !slices.ContainsFunc(a, isCVE) || !slices.ContainsFunc(b, isCVE) ||
+		slices.ContainsFunc(a, func(id string) bool { return isCVE(id) && slices.Contains(b, id) })
+}
+
+func isCVE(id string) bool { return strings.HasPrefix(id, "CVE-") }
+
+// findingsByID are the findings of each package by each of their ids.
+func (in *Input) findingsByID() map[contentKey][]*Finding {
+	found := map[contentKey][]*Finding{}
+	for i := range in.Findings {
+		f := &in.Findings[i]
+		for _, id := range f.ids() {
+			k := f.pkg.key("finding", id)
+			found[k] = append(found[k], f)
+		}
+	}
+	return found
+}
+
+// content is which layers, packages and licences an image has, those that count.
 func (in *Input) content() map[contentKey]bool {
 	had := map[contentKey]bool{}
 	for i := range in.Layers {
@@ -65,18 +94,6 @@ func (in *Input) content() map[contentKey]bool {
 		had[p.key("package", "")] = true
 		if l := p.License; l != nil && l.Suppressed == nil && p.Suppressed == nil {
 			had[p.key("license", l.Expression)] = true
-		}
-	}
-	for i := range in.Findings {
-		f := &in.Findings[i]
-		if f.Suppressed != nil {
-			continue
-		}
-		for _, id := range f.ids() {
-			had[f.pkg.key(f.whereabouts(), id)] = true
-			if present(f.State) {
-				had[f.pkg.key("finding in a lower layer", id)] = true
-			}
 		}
 	}
 	return had

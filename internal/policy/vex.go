@@ -87,6 +87,8 @@ func ParseVEX(file string, text []byte) (*VEX, error) {
 	return v, nil
 }
 
+var errUnknownVEX = errors.New("neither OpenVEX, CycloneDX nor CSAF")
+
 func (v *VEX) parse(text []byte) error {
 	var head struct {
 		Context   json.RawMessage `json:"@context"`
@@ -101,7 +103,11 @@ func (v *VEX) parse(text []byte) error {
 			Digest map[string]string `json:"digest"`
 		} `json:"subject"`
 	}
-	if err := json.Unmarshal(text, &head); err != nil {
+	var wrongType *json.UnmarshalTypeError
+	switch err := json.Unmarshal(text, &head); {
+	case errors.As(err, &wrongType):
+		return errUnknownVEX // its text would tell of this struct
+	case err != nil:
 		return fmt.Errorf("not JSON: %w", err)
 	}
 	switch {
@@ -125,7 +131,7 @@ func (v *VEX) parse(text []byte) error {
 		}
 		return v.csaf(text)
 	}
-	return errors.New("neither OpenVEX, CycloneDX nor CSAF")
+	return errUnknownVEX
 }
 
 // ApplyVEX gives findings the status that the documents say, and sets those aside
@@ -157,6 +163,9 @@ func ApplyVEX(in *Input, documents ...*VEX) []Remark {
 		var last *statement
 		for _, name := range f.ids() {
 			for _, s := range byName[name] {
+				if !sameFlaw(s.names, f.ids()) {
+					continue
+				}
 				s.met = true
 				if s.about(in, f.pkg) {
 					s.applied = true

@@ -153,6 +153,26 @@ func TestVEXProducts(t *testing.T) {
 	}
 }
 
+// TestVEXOfAnotherFlaw: ids that several flaws have in common, as of an erratum,
+// carry no statement from one to another, and are not written as aliases.
+func TestVEXOfAnotherFlaw(t *testing.T) {
+	v, err := ParseVEX("v.json", []byte(`{"@context": "https://openvex.dev/ns", "statements": [{"vulnerability": {"name": "CVE-2", "aliases": ["DSA-7-2", "GHSA-1"]}, "status": "fixed", "products": ["pkg:npm/left-pad"]}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := pad(func(in *Input) { in.Findings[0].Aliases = []string{"DEBIAN-CVE-1", "DSA-7-2", "GHSA-1"} })
+	if ApplyVEX(in, v); in.Findings[0].Suppressed != nil {
+		t.Errorf("set aside by what is said of another: %v", in.Findings[0].Suppressed)
+	}
+	text, _, err := WriteOpenVEX(in, VEXOptions{Author: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if written := string(text); strings.Contains(written, "DSA-7") || !strings.Contains(written, `"GHSA-1"`) || !strings.Contains(written, `"DEBIAN-CVE-1"`) {
+		t.Errorf("aliases:\n%s", written)
+	}
+}
+
 // TestCSAFPlatforms: a component without version is only that of the platform.
 func TestCSAFPlatforms(t *testing.T) {
 	const text = `{"document": {"csaf_version": "2.0"}, "product_tree": {"full_product_names": [

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -104,7 +105,7 @@ func (in *Input) openVEXStatements() ([]openVEXWrittenStatement, int) {
 		if !found {
 			n = len(list)
 			at[key] = n
-			s.Vulnerability = openVEXWrittenName{Name: f.ID, Aliases: f.Aliases}
+			s.Vulnerability = openVEXWrittenName{Name: f.ID, Aliases: f.ownAliases()}
 			list = append(list, s)
 		}
 		list[n].add(image, f.pkg.PURL)
@@ -114,6 +115,21 @@ func (in *Input) openVEXStatements() ([]openVEXWrittenStatement, int) {
 	})
 	return list, silent
 }
+
+// ownAliases are those of its ids that are of this flaw alone. Readers take any of
+// them for the vulnerability, but an erratum is an alias of all that it is about.
+func (f *Finding) ownAliases() []string {
+	var own []string
+	for _, id := range f.Aliases {
+		if flawID.MatchString(id) || isCVE(f.ID) && strings.HasSuffix(id, strings.TrimPrefix(f.ID, "CVE")) {
+			own = append(own, id)
+		}
+	}
+	return own
+}
+
+// flawID are the ids of databases with a record for each flaw.
+var flawID = regexp.MustCompile(`^(CVE|GHSA|GO|PYSEC|RUSTSEC|OSV|SNYK|EEF)-`)
 
 // add adds a package: as a part of the image, or by itself where the image has
 // no name.

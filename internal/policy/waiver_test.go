@@ -165,6 +165,7 @@ func TestBaseline(t *testing.T) {
 		"other package":  {func(in *Input) { in.Packages[0].Name = "right-pad" }, false},
 		"other type":     {func(in *Input) { in.Packages[0].Type = "deb" }, false},
 		"other id":       {func(in *Input) { in.Findings[0].ID, in.Findings[0].Aliases = "CVE-2", nil }, false},
+		"same erratum":   {func(in *Input) { in.Findings[0].ID, in.Findings[0].Aliases = "CVE-2", []string{"GHSA-1"} }, false},
 		"was set aside":  {func(in *Input) { in.Findings[0].Suppressed = &Suppression{By: ByWaiver} }, false},
 		"in lower layer": {func(in *Input) { in.Findings[0].State = inventory.Removed }, false},
 	}
@@ -188,6 +189,12 @@ func TestBaseline(t *testing.T) {
 				t.Errorf("decision %s, want %s", v.Decision, want)
 			}
 		})
+	}
+
+	waived := func(in *Input) { in.Findings[0].Suppressed = &Suppression{By: ByWaiver} }
+	aside := pad(waived)
+	if ApplyBaseline(aside, pad(waived)); !aside.Findings[0].Old {
+		t.Error("what was set aside and still is counts as new")
 	}
 
 	in, before := shop(), shop()

@@ -271,7 +271,7 @@ func TestVerdictLines(t *testing.T) {
 		"fail":      {policy.Verdict{Decision: policy.Fail, Rules: []string{"r"}, Violations: []policy.Violation{{Rule: "r", Message: "no"}}}, nil, "FAIL  r: no"},
 		"incomplete": {policy.Verdict{Decision: policy.Pass, Rules: []string{"r"}}, func(r *Report) {
 			r.Problems = []Problem{{Layer: -1, Message: "gone", Incomplete: true}}
-		}, "INCOMPLETE"},
+		}, "INCOMPLETE  r: no objection to what could be had"},
 		"many violations": {policy.Verdict{Decision: policy.Fail, Violations: make([]policy.Violation, 30)}, nil, "and 20 more violations"},
 	}
 	for name, tt := range tests {
@@ -289,6 +289,19 @@ func TestVerdictLines(t *testing.T) {
 				t.Errorf("no %q in\n%s", tt.want, buf.String())
 			}
 		})
+	}
+}
+
+// TestAccepted: who accepts what is missing sees that in the verdict.
+func TestAccepted(t *testing.T) {
+	for _, accepted := range []bool{false, true} {
+		var buf bytes.Buffer
+		if err := Table(&buf, incompleteReport(), TableOptions{AllowIncomplete: accepted}); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(buf.String(), "accepted, by --allow-incomplete"); got != accepted {
+			t.Errorf("accepted %v, want %v, in\n%s", got, accepted, buf.String())
+		}
 	}
 }
 

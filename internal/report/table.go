@@ -17,6 +17,8 @@ type TableOptions struct {
 	// ShowRemoved lists findings of packages that a later layer shadowed or
 	// removed, ShowSuppressed those set aside; else they are only counted.
 	ShowRemoved, ShowSuppressed bool
+	// AllowIncomplete tells that what could not be had does not change the exit code.
+	AllowIncomplete bool
 }
 
 const (

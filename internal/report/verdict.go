@@ -27,7 +27,7 @@ func (t *table) verdict() {
 	case v.Decision != policy.Pass && v.Decision != policy.Warn && v.Decision != "":
 		t.stamp(onRed, "FAIL", fmt.Sprintf("unknown decision %q", Safe(string(v.Decision))))
 	case t.report.Incomplete():
-		t.stamp(onAmber, "INCOMPLETE", append(t.reasons(v), "a part of the image or the advisories could not be had, see above: findings may be missing")...)
+		t.stamp(onAmber, "INCOMPLETE", t.incompleteReasons(v)...)
 	case v.Decision == policy.Warn:
 		t.stamp(onAmber, "WARN", t.reasons(v)...)
 	case len(v.Rules) == 0:
@@ -37,6 +37,18 @@ func (t *table) verdict() {
 	default:
 		t.stamp(onGreen, "PASS", ruleNames(v)+": no objection")
 	}
+}
+
+func (t *table) incompleteReasons(v *policy.Verdict) []string {
+	reasons := t.reasons(v)
+	if len(v.Violations) == 0 && len(v.Rules) > 0 {
+		reasons = append(reasons, ruleNames(v)+": no objection to what could be had")
+	}
+	reasons = append(reasons, "a part of the image or the advisories could not be had, see above: findings may be missing")
+	if t.AllowIncomplete {
+		reasons = append(reasons, "accepted, by --allow-incomplete")
+	}
+	return reasons
 }
 
 // detailMark begins a reason that tells more of the one before.
@@ -205,8 +217,8 @@ func ruleNames(v *policy.Verdict) string {
 	return strings.Join(names, ", ")
 }
 
-// advice says how the findings that failed the image can be got rid of. It needs
-// them all, so there is none over a filtered report.
+// advice says how the vulnerabilities that failed the image can be got rid of. It
+// needs them all, so there is none over a filtered report.
 func (t *table) advice() []string {
 	if t.report.Filtered != nil {
 		return nil
@@ -220,7 +232,7 @@ func (t *table) advice() []string {
 	var all, fixable, base int
 	for i := range t.report.Findings {
 		f := &t.report.Findings[i]
-		if !f.Active() || !slices.ContainsFunc(failed, func(objects func(*Finding) bool) bool { return objects(f) }) {
+		if f.Kind == KindEndOfLife || !f.Active() || !slices.ContainsFunc(failed, func(objects func(*Finding) bool) bool { return objects(f) }) {
 			continue
 		}
 		all++

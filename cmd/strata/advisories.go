@@ -140,7 +140,7 @@ func ecosystemStatus(status *store.AdvisoryStatus, name string) *store.Ecosystem
 
 // refresh updates the ecosystems. That it could not is a problem of the report.
 func (a *app) refresh(ctx context.Context, o *advisoryOptions, status *store.AdvisoryStatus, ecosystems []string) ([]inventory.Problem, error) {
-	a.say("updating advisories of %s from %s", report.Safe(strings.Join(ecosystems, ", ")), report.Safe(o.mirror.location()))
+	a.say("updating advisories of %s from %s", report.Safe(strings.Join(ecosystems, ", ")), report.Safe(advisory.Redact(o.mirror.location())))
 	flags := o.mirror
 	flags.ecosystems = ecosystems
 	summary, err := a.updateAdvisories(ctx, flags, a.updateProgress())

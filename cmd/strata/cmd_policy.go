@@ -217,6 +217,7 @@ had ignored is asked for again.`,
 }
 
 func (a *app) tryPolicies(path string, o *scanOptions) error {
+	o.started = a.now()
 	outputs, err := o.checkReport()
 	if err != nil {
 		return err

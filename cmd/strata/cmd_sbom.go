@@ -126,6 +126,7 @@ func (o *sbomOptions) check() ([]output, error) {
 // contents are reports of what is in the images, with findings when they are
 // asked for.
 func (a *app) contents(ctx context.Context, ref string, o *sbomOptions) ([]*report.Report, error) {
+	o.noFetch = o.offline
 	if o.vulnerabilities {
 		return a.reports(ctx, ref, &o.imageOptions, &o.advisoryOptions)
 	}

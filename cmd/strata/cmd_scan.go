@@ -133,6 +133,7 @@ func (a *app) scanned(ctx context.Context, ref string, o *scanOptions) ([]*repor
 	if err != nil {
 		return nil, err
 	}
+	o.noFetch = o.offline
 	if !slices.Contains(wanted, report.ScanVulnerabilities) {
 		return a.withoutAdvisories(ctx, ref, &o.imageOptions)
 	}

@@ -109,6 +109,7 @@ func (a *app) oneReport(ctx context.Context, ref string, o *vexOptions) (*report
 		}
 		return saved, nil
 	}
+	o.noFetch = o.offline
 	ctx, cancel := o.limit(ctx)
 	defer cancel()
 	reports, err := a.reports(ctx, ref, &o.imageOptions, &o.advisoryOptions)

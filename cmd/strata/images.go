@@ -79,7 +79,6 @@ func (o *imageOptions) limit(ctx context.Context) (context.Context, context.Canc
 // reports reads what the reference names and holds it against the advisories:
 // one report for each image, without a verdict.
 func (a *app) reports(ctx context.Context, ref string, o *imageOptions, adv *advisoryOptions) (reports []*report.Report, err error) {
-	o.noFetch = adv.offline
 	classes, err := o.table()
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -84,10 +85,15 @@ func writable(path string) error {
 }
 
 // create calls write with where the output goes. A file is written anew, unless
-// the format is one that is added to what is there.
+// the format is one that is added to what is there; it is not touched before all
+// that goes into it is there, so that an error leaves no part of a report behind.
 func (a *app) create(out output, write func(io.Writer) error) (err error) {
 	if out.path == "" {
 		return write(a.stdout)
+	}
+	var text bytes.Buffer
+	if err := write(&text); err != nil {
+		return err
 	}
 	mode := os.O_TRUNC
 	if report.Appends(out.format) {
@@ -98,5 +104,6 @@ func (a *app) create(out output, write func(io.Writer) error) (err error) {
 		return fmt.Errorf("report file: %w", err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	return write(f)
+	_, err = text.WriteTo(f)
+	return err
 }

@@ -17,7 +17,7 @@ import (
 
 // sampleTexts are the texts that licensecheck is tested with, without what its
 // tests have before them, in the order of their names.
-func sampleTexts(t *testing.T) [][]byte {
+func sampleTexts(t testing.TB) [][]byte {
 	t.Helper()
 	dir, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/google/licensecheck").Output()
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"strata/internal/inventory"
 )
@@ -46,14 +45,10 @@ func BenchmarkEvaluate(b *testing.B) {
 	}
 }
 
-func TestEvaluateIsFast(t *testing.T) {
-	rules := load(t, tenRules)
-	in := large(10_000)
-	start := time.Now()
-	v := Evaluate(in, AsWritten, rules...)
-	if d := time.Since(start); d > 2*time.Second { // takes a tenth of it; the rest is for a busy machine
-		t.Errorf("10,000 findings and 10 rules took %v", d)
-	}
+// TestViolationsAreFew: a rule with a message for each of 10,000 findings gives no
+// 10,000 violations.
+func TestViolationsAreFew(t *testing.T) {
+	v := Evaluate(large(10_000), AsWritten, load(t, tenRules)...)
 	if v.Decision != Fail || len(v.Violations) > maxMessages+10 {
 		t.Errorf("%s with %d violations", v.Decision, len(v.Violations))
 	}
@@ -77,12 +72,7 @@ func TestCostIsBounded(t *testing.T) {
 		"layer.index >= 0 && image.findings.all(f, image.findings.all(g, image.findings.all(h, f.id != g.id + h.id)))",
 	} {
 		rules := load(t, "rules: [{action: warn, when: \""+when+"\"}]")
-		start := time.Now()
 		v := Evaluate(large(10_000), AsWritten, rules...)
-		t.Logf("%v", time.Since(start))
-		if d := time.Since(start); d > 20*time.Second {
-			t.Errorf("%s took %v", when, d)
-		}
 		if len(v.Violations) == 0 || !strings.Contains(v.Violations[len(v.Violations)-1].Message, "costs too much") {
 			t.Errorf("%s: %v", when, v.Violations)
 		}

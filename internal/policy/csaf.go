@@ -145,6 +145,7 @@ func (t *csafTree) relate(p *csafProduct, component, whole string) {
 		// without is one that can't be told, and only a version makes the part sure.
 		part.platforms = append([]string{"(no CPE)"}, of.platforms...)
 	} else {
+		of.within = nil // which nothing is matched by: else products within each other grow with each relationship
 		part.within = &of
 	}
 	if u := newProduct(p.Helper.PURL); len(u.purls) > 0 {

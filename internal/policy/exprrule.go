@@ -89,10 +89,14 @@ type part struct {
 // is objected to: a mistake in a rule lets nothing through.
 func (r *exprRule) check(in *Input) []Violation {
 	c := &checking{rule: r, in: in, scope: scope{image: &in.Image, now: in.Now, ofImage: &in.spent}}
-	if r.action != ignore && r.subject == subjectLicense && !in.licensesKnown() {
-		return notLookedFor("licences", "license")
+	var unasked []Violation
+	if r.action != ignore && r.asksLicenses() && !in.licensesKnown() {
+		unasked = notLookedFor("licences", "license")
+		if r.subject != subjectFinding { // a finding is objected to for more than its package's licence
+			return unasked
+		}
 	}
-	if r.action != ignore && r.subject == subjectFinding && in.NoVulnerabilities {
+	if r.action != ignore && r.asksVulnerabilities() && in.NoVulnerabilities {
 		return notLookedFor("vulnerabilities", "vuln")
 	}
 	switch r.subject {
@@ -105,7 +109,17 @@ func (r *exprRule) check(in *Input) []Violation {
 	default:
 		c.judge(func(o *objection) { o.count++ }, nil)
 	}
-	return c.violations()
+	return append(unasked, c.violations()...)
+}
+
+// asksLicenses tells whether the rule is about licences, of whatever it goes over.
+func (r *exprRule) asksLicenses() bool {
+	return r.subject == subjectLicense || r.when.reads["license"] || r.when.reads["Package.license"]
+}
+
+// asksVulnerabilities tells the same of vulnerabilities.
+func (r *exprRule) asksVulnerabilities() bool {
+	return r.subject == subjectFinding || r.when.reads["Image.findings"]
 }
 
 // notLookedFor warns that a rule could not be asked.
@@ -214,7 +228,7 @@ func (p *Package) suppress(s *Suppression) {
 func (c *checking) layers() {
 	for i := range c.in.Layers {
 		l := &c.in.Layers[i]
-		if l.Old && c.in.Compared && !c.rule.include[includeOld] {
+		if l.Old && c.in.Compared && !c.rule.include[includeOld] && c.rule.action != ignore {
 			continue
 		}
 		c.scope.layer = l

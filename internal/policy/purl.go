@@ -100,6 +100,10 @@ func (p *purlPattern) sameQualifiers(of *purlPattern) bool {
 			if got != "" && !sameDistro(want, got, p.url.Version != "") {
 				return false
 			}
+		case "type":
+			if got != want && !(p.url.Type == "maven" && jar(got) && jar(want)) {
+				return false
+			}
 		default:
 			if got != want {
 				return false
@@ -108,6 +112,10 @@ func (p *purlPattern) sameQualifiers(of *purlPattern) bool {
 	}
 	return true
 }
+
+// jar tells that a type of a Maven package is the default one (purl specification,
+// type maven).
+func jar(s string) bool { return s == "" || s == "jar" }
 
 func anyArch(s string) bool { return s == "all" || s == "noarch" || s == "any" }
 

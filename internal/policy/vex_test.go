@@ -80,6 +80,9 @@ func TestVEXProducts(t *testing.T) {
 		in.Packages = append(in.Packages, Package{ID: "q", Type: "golang", Name: "example/tool", PURL: "pkg:golang/example/tool@v1", State: inventory.Present, Paths: []string{"bin/tool"}})
 		in.Packages[0].Paths = []string{"bin/tool"}
 	}
+	maven := func(in *Input) {
+		in.Packages[0] = Package{ID: "p", Type: "maven", Name: "g:a", Version: "1", PURL: "pkg:maven/g/a@1", State: inventory.Present}
+	}
 	hub := func(in *Input) { in.Image.Reference = "nginx:1.25" }
 	part := `{"@id": %q, "subcomponents": [{"@id": "pkg:npm/left-pad"}]}`
 	tests := []struct {
@@ -130,6 +133,9 @@ func TestVEXProducts(t *testing.T) {
 		{`"pkg:rpm/redhat/openssl@3.0.7-6.el9?arch=src&epoch=1"`, rpm, true},
 		{`"pkg:rpm/redhat/openssl@3.0.7-5.el9?arch=src"`, rpm, false},
 		{`"pkg:rpm/centos/openssl-libs"`, rpm, false},
+		{`"pkg:maven/g/a@1?type=jar"`, maven, true},
+		{`"pkg:maven/g/a@1?type=war"`, maven, false},
+		{`"pkg:maven/g/a@1?classifier=sources"`, maven, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.product, func(t *testing.T) {
@@ -170,6 +176,23 @@ func TestVEXOfAnotherFlaw(t *testing.T) {
 	}
 	if written := string(text); strings.Contains(written, "DSA-7") || !strings.Contains(written, `"GHSA-1"`) || !strings.Contains(written, `"DEBIAN-CVE-1"`) {
 		t.Errorf("aliases:\n%s", written)
+	}
+}
+
+// TestCSAFProductWithinItself: relationships that go round do not grow without end.
+func TestCSAFProductWithinItself(t *testing.T) {
+	one := `{"product_reference": "p", "relates_to_product_reference": "p", "full_product_name": {"product_id": "p", "name": "left-pad"}}`
+	text := `{"document": {"csaf_version": "2.0"}, "product_tree": {"full_product_names": [
+		{"product_id": "p", "name": "left-pad", "product_identification_helper": {"purl": "pkg:npm/left-pad@2"}}],
+		"relationships": [` + strings.Repeat(one+",", 10_000) + one + `]},
+		"vulnerabilities": [{"cve": "CVE-1", "product_status": {"known_not_affected": ["p"]}}]}`
+	v, err := ParseVEX("v.json", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	remarks := ApplyVEX(pad(), v)
+	if want := "CVE-1 of pkg:npm/left-pad@2 in pkg:npm/left-pad@2"; len(remarks) != 1 || !strings.HasSuffix(remarks[0].Message, want) {
+		t.Errorf("remarks %.200v, want one that ends in %q", remarks, want)
 	}
 }
 

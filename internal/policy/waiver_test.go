@@ -263,10 +263,54 @@ func TestNotLookedFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rules := append(load(t, "rules: [{name: a, action: fail, when: finding.kev}, {name: b, action: fail, when: license.known}]"), failOnLow)
+	rules := append(load(t, `rules:
+- {name: a, action: fail, when: finding.kev}
+- {name: b, action: fail, when: license.known}
+- {name: c, action: fail, when: 'package.license.class == "proprietary"'}
+- {name: d, action: fail, when: image.findings.size() > 100}
+- {name: e, action: fail, when: 'image.packages.exists(p, p.license.class == "proprietary")'}
+`), failOnLow)
 	v := Evaluate(in, AsWritten, rules...)
-	if v.Decision != Warn || len(v.Violations) != 3 {
+	if v.Decision != Warn || len(v.Violations) != len(rules) {
 		t.Errorf("verdict %+v", v)
+	}
+
+	// A finding is objected to all the same, where its licence only matters too.
+	in = shop()
+	in.NoLicenses = true
+	v = Evaluate(in, AsWritten, load(t, `rules: [{name: a, action: fail, when: 'finding.kev && license.class != "proprietary"'}]`)...)
+	if v.Decision != Fail || len(v.Violations) != 2 || v.Violations[0].Decision != Warn {
+		t.Errorf("verdict %+v", v)
+	}
+}
+
+// TestIgnoreOldLayers: what a rule ignores stays so when the baseline has it, as
+// what is new in it would be an objection else.
+func TestIgnoreOldLayers(t *testing.T) {
+	in, before := shop(), shop()
+	for i := range in.Layers {
+		in.Layers[i].DiffID, before.Layers[i].DiffID = "sha256:"+strings.Repeat("a", i+1), "sha256:"+strings.Repeat("a", i+1)
+	}
+	before.Findings = nil
+	ApplyBaseline(in, before)
+	v := Evaluate(in, AsWritten, load(t, `rules: [{name: base, action: ignore, when: layer.base}, {name: kev, action: fail, when: finding.kev}]`)...)
+	if v.Decision != Pass {
+		t.Errorf("verdict %+v", v)
+	}
+}
+
+// TestWaiversThatSayNothing: a value that a template left empty is an error, and
+// waives nothing more than it should.
+func TestWaiversThatSayNothing(t *testing.T) {
+	for _, entry := range []string{
+		"vulnerability: [], package: openssl", "vulnerability: , package: openssl", "vulnerability: CVE-1, package: []", "vulnerability: CVE-1, package: ['']",
+		"package: openssl, version: ", "package: openssl, version: ''", "vulnerability: CVE-1, scope: ", "vulnerability: CVE-1, scope: []",
+		"vulnerability: CVE-1, scope: {images: []}", "vulnerability: CVE-1, scope: {paths: ['']}", "vulnerability: CVE-1, scope: {}", "license: [''], package: openssl",
+	} {
+		_, err := ParseWaivers("w.yaml", []byte("waivers: [{reason: r, "+entry+"}]"))
+		if err == nil || !strings.Contains(err.Error(), "is empty: say which, or leave it out") {
+			t.Errorf("%s: error %v", entry, err)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,6 +70,7 @@ func (r *reader) waiver(n *yaml.Node) waiver {
 	if keys == nil {
 		return w
 	}
+	r.notEmpty(keys, "vulnerability", "package", "version", "license", "scope")
 	w.vulnerabilities, w.licenses = r.list(keys["vulnerability"]), r.list(keys["license"])
 	for _, p := range r.list(keys["package"]) {
 		r.packagePattern(keys["package"], p, &w)
@@ -92,6 +94,17 @@ func (r *reader) waiver(n *yaml.Node) waiver {
 		w.until = until.AddDate(0, 0, 1)
 	}
 	return w
+}
+
+// notEmpty fails for keys that are there and say nothing: that a template left
+// them empty must not make a waiver for everything.
+func (r *reader) notEmpty(keys map[string]*yaml.Node, names ...string) {
+	for _, name := range names {
+		n := keys[name]
+		if n != nil && (len(n.Content) == 0 && n.Value == "" || slices.ContainsFunc(n.Content, func(item *yaml.Node) bool { return item.Kind == yaml.ScalarNode && item.Value == "" })) {
+			r.fail(n, "%s is empty: say which, or leave it out", name)
+		}
+	}
 }
 
 // packagePattern adds a name or a purl.
@@ -119,6 +132,7 @@ func (r *reader) scope(n *yaml.Node, w *waiver) {
 		return
 	}
 	keys := r.mapping(n, "a scope", "images", "paths")
+	r.notEmpty(keys, "images", "paths")
 	w.images = r.globs(keys["images"], r.list(keys["images"])...)
 	w.paths = r.globs(keys["paths"], r.list(keys["paths"])...)
 }

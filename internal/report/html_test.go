@@ -148,14 +148,9 @@ func TestHTMLNeverAllClear(t *testing.T) {
 	}
 }
 
-func TestHTMLIsFast(t *testing.T) {
-	r := largeReport(10_000)
-	start := time.Now()
-	page := writeHTML(t, r)
-	if d := time.Since(start); d > 5*time.Second { // takes some 300 ms; the rest is for a busy machine
-		t.Errorf("10,000 findings took %v", d)
-	}
-	if len(page) > 10<<20 {
+// TestHTMLIsSmall: BenchmarkFormats has the time that the page takes.
+func TestHTMLIsSmall(t *testing.T) {
+	if page := writeHTML(t, largeReport(10_000)); len(page) > 10<<20 {
 		t.Errorf("10,000 findings are %d bytes", len(page))
 	}
 }

@@ -134,10 +134,9 @@ func licenseTable(w io.Writer, l *licenseReport) error {
 			t.paragraph(classStyle(class), cutEnd(Safe(word), maxLicenseWord), 8, t.Width)
 			names := make([]string, 0, len(packages[word]))
 			for _, p := range packages[word] {
-				if name := cutMiddle(Safe(p.Name), maxName); !slices.Contains(names, name) {
-					names = append(names, name)
-				}
+				names = append(names, cutMiddle(Safe(p.Name), maxName))
 			}
+			names = slices.Compact(names) // they are by name
 			t.to(8)
 			t.paragraph(dim, shortList(names, maxLicenseNames), 8, t.Width)
 		}

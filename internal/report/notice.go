@@ -31,13 +31,15 @@ type notice struct {
 	Without   []*Package // without a text
 	texts     map[string]*noticeText
 	mentioned map[*Package]bool
+	// safe are the texts of files as they are written, which many packages may share.
+	safe map[Location]string
 }
 
 // newNotice groups the texts: packages that come with the same one share it.
 func newNotice(l *licenseReport) *notice {
 	n := &notice{
 		Image: Safe(l.report.Image.Reference), Digest: Safe(l.report.Image.Digest), Tool: Safe(strings.TrimSpace(l.report.Tool.Name + " " + l.report.Tool.Version)),
-		Packages: len(l.packages), texts: map[string]*noticeText{}, mentioned: map[*Package]bool{},
+		Packages: len(l.packages), texts: map[string]*noticeText{}, mentioned: map[*Package]bool{}, safe: map[Location]string{},
 	}
 	beside := map[Location][]Location{} // notices by directory
 	for at := range l.Texts {
@@ -72,7 +74,11 @@ func noticeEvidence(e *LicenseEvidence) bool {
 }
 
 func (n *notice) add(p *Package, at Location, b []byte) {
-	text := safeText(b)
+	text, known := n.safe[at]
+	if !known {
+		text = safeText(b)
+		n.safe[at] = text
+	}
 	if text == "" {
 		return
 	}
@@ -95,8 +101,9 @@ func (n *notice) add(p *Package, at Location, b []byte) {
 // spaces, form feeds are left out.
 func safeText(b []byte) string {
 	var out strings.Builder
+	replacer := strings.NewReplacer("\t", "    ", "\f", "", "\ufeff", "", "\u00a0", " ")
 	for line := range strings.Lines(strings.ToValidUTF8(string(b), string(utf8.RuneError))) {
-		line = strings.NewReplacer("\t", "    ", "\f", "", "\ufeff", "", "\u00a0", " ").Replace(strings.TrimRight(line, "\r\n \t"))
+		line = replacer.Replace(strings.TrimRight(line, "\r\n \t"))
 		out.WriteString(Safe(line))
 		out.WriteByte('\n')
 	}

@@ -99,9 +99,8 @@ func (t *settingsWriter) setting(f *pflag.Flag) {
 
 // settingDefault is the default in YAML.
 func settingDefault(f *pflag.Flag) string {
-	switch f.Value.Type() {
-	case "stringArray", "stringSlice":
-		return "[]"
+	if list, ok := f.Value.(pflag.SliceValue); ok {
+		return "[" + strings.Join(list.GetSlice(), ", ") + "]"
 	}
 	if f.DefValue == "" {
 		return `""`

@@ -102,10 +102,11 @@ func baseAmong(m *Image, known []*Image) *Base {
 	}
 }
 
-// isBase tells whether k's layers are the lowest of m.
+// isBase tells whether k's layers are the lowest of m. Images for other machines
+// may have them too, where they hold no programs.
 func isBase(k, m *Image) bool {
 	n := len(k.Layers)
-	if n == 0 || n > len(m.Layers) || k.ConfigDigest == m.ConfigDigest {
+	if n == 0 || n > len(m.Layers) || k.ConfigDigest == m.ConfigDigest || k.Platform.excludes(m.Platform) {
 		return false
 	}
 	for i := range k.Layers {
@@ -114,6 +115,11 @@ func isBase(k, m *Image) bool {
 		}
 	}
 	return n < len(m.Layers) || len(k.History) < len(m.History) && sameSteps(k, m) == len(k.History) && len(k.History) > 0
+}
+
+// excludes tells that both are known and of different machines, whatever the variant.
+func (p Platform) excludes(other Platform) bool {
+	return p.String() != "" && other.String() != "" && (p.OS != other.OS || p.Architecture != other.Architecture)
 }
 
 // sameSteps is how many steps the histories of two images have in common.

@@ -50,6 +50,11 @@ func TestRecogniseBaseByLayers(t *testing.T) {
 		m.History = history(text)
 		return m
 	}
+	on := func(platform string, m *image.Image) *image.Image {
+		parts := append(strings.Split(platform, "/"), "")
+		m.Platform = image.Platform{OS: parts[0], Architecture: parts[1], Variant: parts[2]}
+		return m
+	}
 	tests := map[string]struct {
 		image *image.Image
 		known []*image.Image
@@ -68,8 +73,10 @@ func TestRecogniseBaseByLayers(t *testing.T) {
 			[]*image.Image{told(made(built("other:1", "a"), 5), "0 * ADD x /\n0 - ENV a=c"), told(built("debian:12", "a"), "0 * ADD x /\n0 - ENV a=b")}, "debian:12 1"},
 		"only the configuration was changed": {
 			told(built("app:1", "a"), "0 * ADD x /\n0 - CMD a\n1 - CMD b"), []*image.Image{told(built("debian:12", "a"), "0 * ADD x /\n0 - CMD a")}, "debian:12 1"},
-		"none known": {built("app:1", "ab"), nil, ""},
-		"no layers":  {built("app:1", ""), []*image.Image{built("scratch:1", "")}, ""},
+		"one for another machine": {on("linux/amd64", built("app:1", "ab")), []*image.Image{on("linux/arm64", built("debian:12", "a"))}, ""},
+		"one for a variant":       {on("linux/arm64", built("app:1", "ab")), []*image.Image{on("linux/arm64/v8", built("debian:12", "a"))}, "debian:12 1"},
+		"none known":              {built("app:1", "ab"), nil, ""},
+		"no layers":               {built("app:1", ""), []*image.Image{built("scratch:1", "")}, ""},
 	}
 	for name, tt := range tests {
 		b := image.RecogniseBase(tt.image, tt.known)

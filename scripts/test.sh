@@ -18,9 +18,10 @@ containerd      containerd
 python3         python3
 chromium        chromium
 xmllint         libxml2-utils
-xmllint         libxml2-utils
 junitparser     junitparser
 cmark-gfm       cmark-gfm
+patch           patch
+git             git
 '
 
 say() { printf 'test: %s\n' "$*" >&2; }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -86,9 +87,16 @@ func notFor(cmd *cobra.Command, f *pflag.Flag) bool {
 	return (f.Name == "format" || f.Name == "output") && cmd.Name() != "scan"
 }
 
+// opposites are flags that exclude each other: the one that is given also overrules
+// the other one of a place with less say.
+var opposites = map[string]string{"enforce": "warn", "warn": "enforce", "verbose": "quiet", "quiet": "verbose"}
+
+func overruled(given map[string]bool, name string) bool { return given[name] || given[opposites[name]] }
+
 func (a *app) applyEnvironment(cmd *cobra.Command, given map[string]bool) (err error) {
+	onCommandLine := maps.Clone(given)
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		if given[f.Name] || err != nil || !isSetting(f) || notFor(cmd, f) {
+		if overruled(onCommandLine, f.Name) || err != nil || !isSetting(f) || notFor(cmd, f) {
 			return
 		}
 		value := a.env(envName(f.Name))
@@ -135,7 +143,7 @@ func (a *app) applyFile(cmd *cobra.Command, given map[string]bool) (string, erro
 		}
 		lines[key.Value] = key.Line
 		f := cmd.Flags().Lookup(key.Value)
-		if f == nil || given[f.Name] || notFor(cmd, f) {
+		if f == nil || overruled(given, f.Name) || notFor(cmd, f) {
 			continue // of another command, or overruled
 		}
 		if err := setFrom(f, value); err != nil {

@@ -237,11 +237,15 @@ func OpenList(ctx context.Context, location string, o MirrorOptions) (io.ReadClo
 	return r, nil
 }
 
-// Redact is a URL or path as it may be shown and stored: without a password.
+// Redact is a URL or path as it may be shown and stored: without a password, and
+// without a name that stands alone, which is a token.
 func Redact(location string) string {
 	u, err := url.Parse(location)
 	if err != nil || u.User == nil {
 		return location
+	}
+	if _, hasPassword := u.User.Password(); !hasPassword {
+		u.User = url.User("xxxxx")
 	}
 	return u.Redacted()
 }

@@ -336,7 +336,7 @@ func TestRedact(t *testing.T) {
 		t.Fatal(err)
 	}
 	for in, got := range map[string]string{
-		"the mirror": m.Location(), "a list": Redact("https://user:secret@e.org/kev.json"),
+		"the mirror": m.Location(), "a list": Redact("https://user:secret@e.org/kev.json"), "a token": Redact("https://secret@e.org/osv"),
 	} {
 		if strings.Contains(got, "secret") || !strings.Contains(got, "e.org") {
 			t.Errorf("%s: %q", in, got)

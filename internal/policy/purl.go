@@ -101,7 +101,7 @@ func (p *purlPattern) sameQualifiers(of *purlPattern) bool {
 				return false
 			}
 		case "type":
-			if got != want && !(p.url.Type == "maven" && jar(got) && jar(want)) {
+			if got != want && (p.url.Type != "maven" || !jar(got) || !jar(want)) {
 				return false
 			}
 		default:

@@ -21,7 +21,8 @@ const (
 )
 
 // A VEX is a document that says which vulnerabilities affect which products
-// (Vulnerability Exploitability eXchange).
+// (Vulnerability Exploitability eXchange). It notes what matches, so that only one
+// image at a time can be held against it.
 type VEX struct {
 	// File that it was read from, and Author as it names itself.
 	File, Author string

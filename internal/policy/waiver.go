@@ -53,7 +53,8 @@ type waiver struct {
 	unmet map[string]bool
 }
 
-// Waivers are what one file sets aside.
+// Waivers are what one file sets aside. They note what they match, so that only one
+// image at a time can be held against them.
 type Waivers struct {
 	// File that they were read from.
 	File    string

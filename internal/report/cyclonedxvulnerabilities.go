@@ -104,7 +104,7 @@ func vulnerabilitySource(id string) *cyclonedx.Source {
 func pathElement(id string) string {
 	id = id[:min(len(id), 100)]
 	return strings.Map(func(c rune) rune {
-		if c < 0x80 && (c == '-' || c == '.' || c == '_' || c == ':' || '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z') {
+		if c < 0x80 && (c == '-' || c == '.' || c == '_' || c == ':' || c == '+' || '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z') {
 			return c
 		}
 		return -1

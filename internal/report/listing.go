@@ -292,15 +292,10 @@ var plainID = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._:+-]{0,99}$`)
 // vulnerabilityURL is where to read on about a vulnerability; empty for an id
 // that is none of a database's.
 func vulnerabilityURL(id string) string {
-	switch {
-	case !plainID.MatchString(id) || strings.HasPrefix(id, "EOL-"):
+	if !plainID.MatchString(id) || strings.HasPrefix(id, "EOL-") {
 		return ""
-	case strings.HasPrefix(id, "CVE-"):
-		return "https://nvd.nist.gov/vuln/detail/" + id
-	case strings.HasPrefix(id, "GHSA-"):
-		return "https://github.com/advisories/" + id
 	}
-	return "https://osv.dev/vulnerability/" + id
+	return vulnerabilitySource(id).URL
 }
 
 // maxLinks is how many references of a finding are passed on.

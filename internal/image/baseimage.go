@@ -114,6 +114,9 @@ func isBase(k, m *Image) bool {
 			return false
 		}
 	}
+	if !slices.ContainsFunc(k.Layers, func(l Layer) bool { return !l.nothing() }) {
+		return false // any image may begin so
+	}
 	return n < len(m.Layers) || len(k.History) < len(m.History) && sameSteps(k, m) == len(k.History) && len(k.History) > 0
 }
 
@@ -121,6 +124,17 @@ func isBase(k, m *Image) bool {
 func (p Platform) excludes(other Platform) bool {
 	return p.String() != "" && other.String() != "" && (p.OS != other.OS || p.Architecture != other.Architecture)
 }
+
+// emptyTar are the diff_ids of layers without content, which builders write for
+// instructions that change nothing: two blocks of zeros as BuildKit and the
+// classic builder write them, and twenty as GNU tar does.
+var emptyTar = []DiffID{
+	"sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef",
+	"sha256:84ff92691f909a05b224e1c56abb4864f01b4f8e3c854e4bb4c7baf1d3f6d652",
+}
+
+// nothing tells that the layer has no content.
+func (l *Layer) nothing() bool { return slices.Contains(emptyTar, l.DiffID) }
 
 // sameSteps is how many steps the histories of two images have in common.
 func sameSteps(a, b *Image) int {

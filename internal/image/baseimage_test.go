@@ -1,6 +1,7 @@
 package image_test
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"strings"
 	"testing"
@@ -41,6 +42,20 @@ func history(text string) []image.Step {
 	return steps
 }
 
+// emptyDiffID is that of a tar that ends where it begins, of n KiB.
+func emptyDiffID(n int) image.DiffID {
+	return image.DiffID(fmt.Sprintf("sha256:%x", sha256.Sum256(make([]byte, n<<10))))
+}
+
+// onNothing puts a layer without content below.
+func onNothing(m *image.Image, diffID image.DiffID) *image.Image {
+	m.Layers = append([]image.Layer{{DiffID: diffID}}, m.Layers...)
+	for i := range m.Layers {
+		m.Layers[i].Index = i
+	}
+	return m
+}
+
 func TestRecogniseBaseByLayers(t *testing.T) {
 	made := func(m *image.Image, days int) *image.Image {
 		m.Created = day.AddDate(0, 0, days)
@@ -77,6 +92,12 @@ func TestRecogniseBaseByLayers(t *testing.T) {
 		"one for a variant":       {on("linux/arm64", built("app:1", "ab")), []*image.Image{on("linux/arm64/v8", built("debian:12", "a"))}, "debian:12 1"},
 		"none known":              {built("app:1", "ab"), nil, ""},
 		"no layers":               {built("app:1", ""), []*image.Image{built("scratch:1", "")}, ""},
+		"a layer without content is no base": {
+			onNothing(built("app:1", "a"), emptyDiffID(1)), []*image.Image{onNothing(built("other:1", ""), emptyDiffID(1)), onNothing(built("other:2", "b"), emptyDiffID(1))}, ""},
+		"nor one that tar wrote": {
+			onNothing(built("app:1", "a"), emptyDiffID(10)), []*image.Image{onNothing(built("other:1", ""), emptyDiffID(10))}, ""},
+		"but such a layer may lie in one": {
+			onNothing(built("app:1", "ab"), emptyDiffID(1)), []*image.Image{onNothing(built("base:1", "a"), emptyDiffID(1))}, "base:1 2"},
 	}
 	for name, tt := range tests {
 		b := image.RecogniseBase(tt.image, tt.known)

@@ -53,12 +53,12 @@ var classTable = map[Class]string{
 	WeakCopyleft: `LGPL-* LGPLLR MPL-* EPL-* CDDL-* CPL-1.0 IPL-1.0 APSL-1.* MS-RL NPL-* SPL-1.0 Nokia NOSL Motosoto Interbase-1.0 CUA-OPL-1.0 ErlPL-1.1 gSOAP-1.3b
 		LPL-* LPPL-* CECILL-C SISSL* SugarCRM-1.1.3 Zimbra-* NASA-1.3 RSCPL OCCT-PL OSET-PL-2.1 CATOSL-1.1 CC-SA-1.0 CC-BY-SA-* ODbL-1.0 CDLA-Sharing-1.0 OFL-* LiLiQ-R-1.1
 		GFDL-* BitTorrent-1.1 RHeCos-1.1 APL-1.0 Arphic-1999 CERN-OHL-W-2.0 ESA-PL-weak-copyleft-2.4 OPUBL-1.0 OPL-1.0 SNIA Linux-man-pages-copyleft* TPL-1.0 YPL-1.* CAPEC-tou
-		BitTorrent-1.0 OGDL-Taiwan-1.0 MMPL-1.0.1 Ubuntu-font-1.0 OLDAP-1.* FreeImage Ruby Frameworx-1.0`,
+		BitTorrent-1.0 OGDL-Taiwan-1.0 MMPL-1.0.1 Ubuntu-font-1.0 OLDAP-1.* FreeImage Ruby Frameworx-1.0 OGTSL ClArtistic TORQUE-1.1 OpenPBS-2.3 Imlib2 FDK-AAC CDL-1.0`,
 	StrongCopyleft: `GPL-* CECILL-1.* CECILL-2.* copyleft-next-* D-FSL-1.0 Sleepycat TMate QPL-1.0* LiLiQ-Rplus-1.1 SimPL-2.0 TGPPL-1.0 NGPL CERN-OHL-S-2.0 CERN-OHL-1.*
-		TAPR-OHL-1.0 BSD-Protection LAL-1.* ESA-PL-strong-copyleft-2.4 SMAIL-GPL IPA OCLC-2.0 GL2PS LicenseRef-SMAIL-GPL LicenseRef-GPL*`,
-	NetworkCopyleft: `AGPL-* SSPL-1.0 OSL-* NPOSL-3.0 RPL-* RPSL-1.0 APSL-2.0 EUPL-* CPAL-1.0 CAL-1.0* Parity-* Watcom-1.0 VSL-1.0`,
+		TAPR-OHL-1.0 BSD-Protection LAL-1.* ESA-PL-strong-copyleft-2.4 SMAIL-GPL IPA OCLC-2.0 GL2PS TOSL Glide LicenseRef-SMAIL-GPL LicenseRef-GPL*`,
+	NetworkCopyleft: `AGPL-* SSPL-1.0 OSL-* NPOSL-3.0 RPL-* RPSL-1.0 APSL-2.0 EUPL-* CPAL-1.0 CAL-1.0* Parity-* Watcom-1.0 VSL-1.0 UCL-1.0`,
 	Proprietary: `CC-BY-NC-* CC-BY-ND-* BUSL-1.1 Elastic-2.0 PolyForm-* Aladdin* CPOL-1.02 ADSL FSL-1.1-* SUL-1.0 C-UDA-1.0 MS-LPL UnRAR Hippocratic-2.1
-		BSD-3-Clause-No-Military-License IEC-Code-Components-EULA NCGL-UK-2.0 JPL-image OLFL-1.3 LicenseRef-Prosperity* LicenseRef-CommonsClause LicenseRef-Anti996
+		BSD-3-Clause-No-Military-License IEC-Code-Components-EULA NCGL-UK-2.0 PPL BSD-3-Clause-No-Nuclear-License* Unicode-TOU JPL-image OLFL-1.3 LicenseRef-Prosperity* LicenseRef-CommonsClause LicenseRef-Anti996
 		LicenseRef-Proprietary* LicenseRef-UNLICENSED LicenseRef-Commercial* LicenseRef-non-commercial* LicenseRef-Restricted LicenseRef-Freeware LicenseRef-Microsoft*`,
 	Unknown: `any-OSI any-OSI-perl-modules`,
 }

@@ -10,6 +10,7 @@ func TestClassOfExpressions(t *testing.T) {
 		"": Unknown, "MIT": Permissive, "CC0-1.0": PublicDomain, "LGPL-2.1-or-later": WeakCopyleft, "GPL-2.0-only": StrongCopyleft, "AGPL-3.0-or-later": NetworkCopyleft,
 		"SSPL-1.0": NetworkCopyleft, "BUSL-1.1": Proprietary, "LicenseRef-UNLICENSED": Proprietary, "LicenseRef-acme": Unknown, "LicenseRef-public-domain": PublicDomain,
 		"Apache-2.0+": Permissive, "MPL-2.0+": WeakCopyleft, "DocumentRef-x:LicenseRef-Proprietary": Proprietary, "any-OSI": Unknown,
+		"UCL-1.0": NetworkCopyleft, "TOSL": StrongCopyleft, "PPL": Proprietary, "BSD-3-Clause-No-Nuclear-License-2014": Proprietary, "BSD-3-Clause-No-Nuclear-Warranty": Permissive,
 		// OR takes the best, AND the worst.
 		"MIT OR GPL-3.0-only": Permissive, "MIT AND GPL-3.0-only": StrongCopyleft, "MIT AND (GPL-2.0-only OR LGPL-2.1-only)": WeakCopyleft, "AGPL-3.0-only OR LicenseRef-Proprietary": NetworkCopyleft,
 		"GPL-2.0-only AND LicenseRef-Proprietary": Proprietary,

@@ -67,7 +67,9 @@ func lifecycles() []lifecycle {
 			"3.3": "2027-03-31", "3.4": "2028-03-31", "4.0": "2029-03-31"}, ""},
 		// https://go.dev/doc/devel/release: until there are two newer ones
 		{[]string{"go"}, "Go", map[string]string{
-			"1.10": "2019-02-25", "1.11": "2019-09-03", "1.12": "2020-02-25", "1.13": "2020-08-11", "1.14": "2021-02-16", "1.15": "2021-08-16"}, "1.26"},
+			"1.10": "2019-02-25", "1.11": "2019-09-03", "1.12": "2020-02-25", "1.13": "2020-08-11", "1.14": "2021-02-16", "1.15": "2021-08-16",
+			"1.16": "2022-03-15", "1.17": "2022-08-02", "1.18": "2023-02-01", "1.19": "2023-08-08", "1.20": "2024-02-06", "1.21": "2024-08-13", "1.22": "2025-02-11",
+			"1.23": "2025-08-12"}, "1.26"},
 		// https://openjdk.org/projects/jdk/: a feature release until the next; who
 		// builds those of long support has a day of his own.
 		{[]string{"openjdk", "java", "temurin", "corretto", "liberica", "sapmachine", "microsoft-openjdk", "semeru", "graalvm"}, "Java", map[string]string{

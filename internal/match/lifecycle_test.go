@@ -91,7 +91,7 @@ func TestNotRun(t *testing.T) {
 		"deb linux-libc-dev": headersDontRun, "deb linux-headers-6.1.0-18-amd64": headersDontRun, "deb linux-image-6.1.0-18-amd64": kernelDoesntRun,
 		"rpm kernel-headers": headersDontRun, "rpm kernel-modules-core": kernelDoesntRun, "rpm linux-firmware-whence": firmwareIsHosts, "rpm iwl100-firmware": firmwareIsHosts,
 		"apk linux-headers": headersDontRun, "apk linux-lts": kernelDoesntRun, "alpm linux": kernelDoesntRun,
-		"deb linux-perf": "", "apk linux-pam": "", "rpm kernel-tools": "", "deb util-linux": "", "rpm kernel-srpm-macros": "", "npm linux-libc-dev": "", "deb linux-base": "",
+		"deb linux-perf": "", "apk linux-pam": "", "apk linux-pam-dev": "", "apk linux-lts-dev": headersDontRun, "rpm kernel-tools": "", "deb util-linux": "", "rpm kernel-srpm-macros": "", "npm linux-libc-dev": "", "deb linux-base": "",
 		"deb libkernel": "", "rpm linux-firmware": firmwareIsHosts, "deb kernel-headers": "",
 	} {
 		typ, name, _ := strings.Cut(name, " ")

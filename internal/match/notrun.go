@@ -33,7 +33,7 @@ func notRunRules() []notRunRule {
 		{[]string{"rpm"}, []string{"kernel-headers", "kernel-devel*", "kernel-source*", "kernel-doc*", "kernel-macros", "kernel-uek-devel*", "kernel-uek-headers", "kernel-default-devel*", "linux-glibc-devel", "kernel-cross-headers", "glibc-kernheaders"}, headersDontRun},
 		{[]string{"rpm"}, []string{"kernel", "kernel-core", "kernel-modules*", "kernel-debug*", "kernel-rt*", "kernel-uek*", "kernel-lt", "kernel-ml", "kernel-default*", "kernel-64k*", "kernel-zfcpdump*"}, kernelDoesntRun},
 		{[]string{"rpm"}, []string{"linux-firmware*", "kernel-firmware*", "microcode_ctl", "ucode-intel", "ucode-amd", "iwl*-firmware"}, firmwareIsHosts},
-		{[]string{"apk"}, []string{"linux-headers", "linux-*-dev"}, headersDontRun},
+		{[]string{"apk"}, []string{"linux-headers", "linux-lts-dev", "linux-virt-dev", "linux-edge*-dev", "linux-stable-dev", "linux-rpi*-dev", "linux-openpax-dev", "linux-asahi-dev", "linux-elm-dev", "linux-gru-dev"}, headersDontRun},
 		{[]string{"apk"}, []string{"linux-lts", "linux-virt", "linux-edge", "linux-rpi*", "linux-openpax"}, kernelDoesntRun},
 		{[]string{"apk"}, []string{"linux-firmware*", "intel-ucode", "amd-ucode"}, firmwareIsHosts},
 		{[]string{"alpm"}, []string{"linux-api-headers", "linux-headers"}, headersDontRun},

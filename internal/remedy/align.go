@@ -64,6 +64,7 @@ type statement struct {
 // written are the statements of a stage and of those below that make layers.
 func (d *Dockerfile) written(stage int) []statement {
 	var out []statement
+	globals, vars := d.globalVariables(), map[string]variable{}
 	for _, s := range d.chain(stage) {
 		for n := range d.Stages[s].Instructions {
 			i := &d.Stages[s].Instructions[n]
@@ -75,8 +76,9 @@ func (d *Dockerfile) written(stage int) []statement {
 					w.texts = append(w.texts, squeeze(d.heredocText(i)))
 				}
 			case "COPY", "ADD", "WORKDIR":
-				w.words = withoutFlags(expand(args, d.variables(s, n)))
+				w.words = withoutFlags(expand(args, vars))
 			default:
+				define(vars, i, globals)
 				continue
 			}
 			out = append(out, w)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -131,22 +132,36 @@ func (d *Dockerfile) stage(target string) (int, error) {
 	}
 	var names []string
 	for i := range d.Stages {
-		if d.Stages[i].Name == strings.ToLower(target) || fmt.Sprint(i) == target {
-			return i, nil
-		}
 		if d.Stages[i].Name != "" {
 			names = append(names, d.Stages[i].Name)
 		}
 	}
+	if i := d.stageNamed(target, len(d.Stages)); i >= 0 {
+		return i, nil
+	}
+	if i, err := strconv.Atoi(target); err == nil && i >= 0 && i < len(d.Stages) {
+		return i, nil
+	}
 	return 0, fmt.Errorf("dockerfile %s has no stage %q, there are: %s", d.Path, target, strings.Join(names, ", "))
+}
+
+// stageNamed is the index of the stage of the name before another one, -1 for
+// none. Of several the last counts, as it does for builders.
+func (d *Dockerfile) stageNamed(name string, before int) int {
+	for i := before - 1; i >= 0; i-- {
+		if d.Stages[i].Name != "" && d.Stages[i].Name == strings.ToLower(name) {
+			return i
+		}
+	}
+	return -1
 }
 
 // chain are the stages that a stage is made of by FROM, the lowest first.
 func (d *Dockerfile) chain(stage int) []int {
 	chain := []int{stage}
+	globals := d.globalVariables()
 	for {
-		from := d.Stages[stage].from()
-		below := slices.IndexFunc(d.Stages[:stage], func(s Stage) bool { return s.Name != "" && s.Name == strings.ToLower(from) })
+		below := d.stageNamed(expand(d.Stages[stage].from(), globals), stage)
 		if below < 0 {
 			slices.Reverse(chain)
 			return chain
@@ -232,12 +247,14 @@ func (p *dockerfileParser) instruction() (i Instruction, ok bool, err error) {
 
 // join adds a line and those that continue it.
 func (p *dockerfileParser) join(i *Instruction, line string, start int) {
+	var text strings.Builder
+	defer func() { i.text = text.String() }()
 	for {
 		content, continued := p.cutEscape(line)
 		for n := range len(content) {
 			i.at = append(i.at, start+n)
 		}
-		i.text += content
+		text.WriteString(content)
 		if !continued {
 			i.at = append(i.at, start+len(content))
 			return
@@ -301,7 +318,9 @@ func (i *Instruction) flag(name string) string {
 
 // readHeredocs reads the bodies of the heredocs that the instruction opens.
 func (p *dockerfileParser) readHeredocs(i *Instruction) error {
-	if i.Verb != "RUN" && i.Verb != "COPY" && i.Verb != "ADD" {
+	switch i.Verb {
+	case "RUN", "COPY", "ADD", "ONBUILD": // the last may be of any of the others
+	default:
 		return nil
 	}
 	rest := i.text[i.args:]

@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"strata/internal/image"
 )
 
 func mustParse(t testing.TB, text string) *Dockerfile {
@@ -53,7 +56,9 @@ func TestParseDockerfile(t *testing.T) {
 			"FROM x\nRUN <<EOF\napt-get install a\n# FROM y\nEOF\nRUN <<-\"A\" cat <<B\n\tone\n\tA\ntwo\nB\nCOPY <<f /f\nx\nf\nCMD a",
 			[]string{"0 1-1 FROM x", `0 2-5 RUN <<EOF {EOF: "apt-get install a\n# FROM y\n"}`, `0 6-10 RUN <<-"A" cat <<B {A: "\tone\n"} {B: "two\n"}`, `0 11-13 COPY <<f /f {f: "x\n"}`, "0 14-14 CMD a"}},
 		"Windows' ends of lines": {"FROM x\r\nRUN a \\\r\n b\r\n", []string{"0 1-1 FROM x", "0 2-3 RUN a b"}},
-		"what is not known":      {"\ufeffFROM x\nNONSENSE a\nONBUILD RUN b", []string{"0 1-1 FROM x", "0 2-2 NONSENSE a", "0 3-3 ONBUILD RUN b"}},
+		"a heredoc for later": {
+			"FROM x\nONBUILD RUN <<EOF\nFROM y\nEOF\nRUN a", []string{"0 1-1 FROM x", `0 2-4 ONBUILD RUN <<EOF {EOF: "FROM y\n"}`, "0 5-5 RUN a"}},
+		"what is not known": {"\ufeffFROM x\nNONSENSE a\nONBUILD RUN b", []string{"0 1-1 FROM x", "0 2-2 NONSENSE a", "0 3-3 ONBUILD RUN b"}},
 	} {
 		if diff := cmp.Diff(tt.want, show(mustParse(t, tt.text))); diff != "" {
 			t.Errorf("%s: %s", name, diff)
@@ -87,6 +92,35 @@ func TestChain(t *testing.T) {
 		got, err := d.stage(target)
 		if want < 0 && err == nil || want >= 0 && got != want {
 			t.Errorf("%q: %d, %v", target, got, err)
+		}
+	}
+}
+
+// TestShadowedStages: of several stages of one name the last before counts, also
+// for a FROM that has it from a variable.
+func TestShadowedStages(t *testing.T) {
+	d := mustParse(t, "ARG B=Base\nFROM a AS base\nFROM b AS base\nFROM $B\nFROM c AS base\n")
+	if diff := cmp.Diff([]int{1, 2}, d.chain(2)); diff != "" {
+		t.Error(diff)
+	}
+	if got, err := d.stage("base"); err != nil || got != 3 {
+		t.Errorf("base is stage %d, %v", got, err)
+	}
+}
+
+// TestLargeDockerfiles: any Dockerfile of the size that is read costs little.
+func TestLargeDockerfiles(t *testing.T) {
+	for name, text := range map[string]string{
+		"continuations": "FROM a\nRUN " + strings.Repeat("a\\\n", 300_000) + "b\n",
+		"variables":     "FROM a\n" + strings.Repeat("ENV A=1 B=2\nCOPY $A $B\n", 4_900),
+		"a variable":    strings.Repeat("ARG A=$A$A\n", 9_000) + "FROM $A\n",
+		"commands":      "FROM a\nRUN " + strings.Repeat("a;", 500_000),
+	} {
+		start := time.Now()
+		d := mustParse(t, text)
+		d.align(0, []image.Layer{{CreatedBy: "RUN x"}})
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("%s: it took %s", name, took)
 		}
 	}
 }

@@ -341,9 +341,14 @@ func TestRealBuild(t *testing.T) {
 	output(docker, "build", "-q", "-t", built, context)
 
 	got := map[string][]string{}
+	var owners []string
 	run := scanJSON(t, bin, t.TempDir(), "--offline", "docker:"+built)
 	for _, p := range run.report.Packages {
 		if p.State != "present" {
+			continue
+		}
+		if p.Type == "generic" { // a program by its content: each is of a package
+			owners = append(owners, p.Owner)
 			continue
 		}
 		for _, l := range p.Locations {
@@ -357,7 +362,7 @@ func TestRealBuild(t *testing.T) {
 	// Only files with a version are packages.
 	files := output(docker, "run", "--rm", built, "sh", "-c", "find /app /opt /usr -name package.json | xargs grep -l '\"version\"' | sed s,^/,,")
 	debs := output(docker, "run", "--rm", built, "dpkg-query", "-W", "-f", "${db:Status-Status} ${Package} ${Version}\n")
-	want := map[string][]string{}
+	want, installed := map[string][]string{}, map[string]bool{}
 	for _, f := range strings.Fields(files) {
 		if f != "app/package.json" { // which is private
 			want["npm"] = append(want["npm"], f)
@@ -366,6 +371,16 @@ func TestRealBuild(t *testing.T) {
 	for line := range strings.Lines(debs) {
 		if deb, ok := strings.CutPrefix(strings.TrimSpace(line), "installed "); ok {
 			want["deb"] = append(want["deb"], deb)
+			name, _, _ := strings.Cut(deb, " ")
+			installed[name] = true
+		}
+	}
+	if len(owners) == 0 {
+		t.Error("no program was found by its content")
+	}
+	for _, o := range owners {
+		if !installed[o] {
+			t.Errorf("a program is said to be of the package %q, which is not installed", o)
 		}
 	}
 	for _, sets := range []map[string][]string{got, want} {

@@ -169,26 +169,38 @@ func newRunner() *analyzer.Runner {
 	return &analyzer.Runner{Analyzers: analyzer.Default(), Memory: &analyzer.Memory{}}
 }
 
-// TestFiles reads texts again, with the notices beside them.
+// TestFiles reads texts again, with the notices beside them, also from a source
+// that sends its layers without telling which they are.
 func TestFiles(t *testing.T) {
-	img, _ := build(t, "-- layer0/a/LICENSE --\nfirst\n-- layer0/a/NOTICE --\nnote\n-- layer0/a/x.js --\nno\n-- layer1/a/LICENSE --\nsecond\n-- layer1/b.jar!/META-INF/LICENSE --\nin a jar\n-- layer1/large/LICENSE --\n"+strings.Repeat("x", 100)+"\n")
-	got, err := scan.Files(t.Context(), img, image.Limits{}, scan.FileRequest{
+	img, content := build(t, "-- layer0/a/LICENSE --\nfirst\n-- layer0/a/NOTICE --\nnote\n-- layer0/a/x.js --\nno\n-- layer1/a/LICENSE --\nsecond\n-- layer1/a/NOTICE.js --\nno\n-- layer1/b.jar!/META-INF/LICENSE --\nin a jar\n-- layer1/large/LICENSE --\n"+strings.Repeat("x", 100)+"\n")
+	request := scan.FileRequest{
 		Wanted: map[inventory.Location]bool{
 			{Path: "a/LICENSE", Layer: 0}: true, {Path: "a/LICENSE", Layer: 1}: true, {Path: "b.jar!/META-INF/LICENSE", Layer: 1}: true,
 			{Path: "gone", Layer: 1}: true, {Path: "large/LICENSE", Layer: 1}: true,
 		},
 		Beside:  func(base string) bool { return license.KindOfFile(base) == license.Notice },
-		MaxFile: 50, MaxTotal: 1000,
-	})
-	if err != nil {
-		t.Fatal(err)
+		MaxFile: 50, MaxTotal: 60,
 	}
 	want := map[inventory.Location][]byte{
 		{Path: "a/LICENSE", Layer: 0}: []byte("first\n"), {Path: "a/NOTICE", Layer: 0}: []byte("note\n"), {Path: "a/LICENSE", Layer: 1}: []byte("second\n"),
 		{Path: "b.jar!/META-INF/LICENSE", Layer: 1}: []byte("in a jar\n"),
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("files (-want +got):\n%s", diff)
+	for _, sending := range []bool{false, true} {
+		content.sending = sending
+		got, err := scan.Files(t.Context(), img, image.Limits{}, request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("sending %t: files (-want +got):\n%s", sending, diff)
+		}
+	}
+	delete(content.blobs, img.Layers[1].DiffID)
+	for _, sending := range []bool{false, true} {
+		content.sending = sending
+		if _, err := scan.Files(t.Context(), img, image.Limits{}, request); err == nil {
+			t.Errorf("sending %t: a layer that is not there is no error", sending)
+		}
 	}
 }
 

@@ -101,6 +101,7 @@ func TestJUnitIsReadByOthers(t *testing.T) {
 	lint, parser := tool(t, "xmllint"), tool(t, "junitparser")
 	for name, reports := range formatCases() {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // programs are started, which takes its time
 			dir := t.TempDir()
 			in, out := filepath.Join(dir, "in.xml"), filepath.Join(dir, "out.xml")
 			doc := written(t, "junit", formatOptions(), reports...)

@@ -130,10 +130,18 @@ func TestFix(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := Fix(v, entries); got != c.want {
+		if got := leastFix(v, entries); got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
 	}
+}
+
+// leastFix is the least upgrade that helps; empty for none.
+func leastFix(v Version, entries []Affected) string {
+	if fixes := Fixes(v, entries); len(fixes) > 0 {
+		return fixes[0]
+	}
+	return ""
 }
 
 func TestInstalledVersion(t *testing.T) {
@@ -215,7 +223,7 @@ func FuzzEvaluate(f *testing.F) {
 		if verdict.Affected && (verdict.Err != nil || verdict.Past) || verdict.Open && !verdict.Affected {
 			t.Errorf("verdict contradicts itself: %+v", verdict)
 		}
-		if fix := Fix(v, []Affected{a}); fix != "" {
+		for _, fix := range Fixes(v, []Affected{a}) {
 			w, err := ParseVersion(ecosystem, fix)
 			if err != nil {
 				t.Fatal(err)

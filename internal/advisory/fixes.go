@@ -5,21 +5,9 @@ import (
 	"strings"
 )
 
-// Fix is the smallest version after v that the entries name as fixed and none of
-// them calls affected: the least upgrade that helps. Entries must be of one
-// package. Empty when they name none.
-func Fix(v Version, entries []Affected) string {
-	for _, f := range FixedAfter(v, entries) {
-		if !affects(entries, f) {
-			return f.text
-		}
-	}
-	return ""
-}
-
 // Fixes are the versions after v that the entries name as fixed and none of them
-// calls affected, the smallest of each branch (Version.Branch), in order. The
-// first is that of Fix.
+// calls affected, the smallest of each branch (Version.Branch), in order: the first
+// is the least upgrade that helps. Entries must be of one package.
 func Fixes(v Version, entries []Affected) []string {
 	var out []string
 	done := map[string]bool{}

@@ -46,10 +46,3 @@ func nameParts(s string) (repository, tag string) {
 	}
 	return repository, tag
 }
-
-// SameRepository tells whether two names of images are of one repository.
-func SameRepository(a, b string) bool {
-	x, _ := nameParts(a)
-	y, _ := nameParts(b)
-	return x != "" && x == y
-}

@@ -122,17 +122,17 @@ func (m *mdWriter) verdict() string {
 	default:
 		fmt.Fprintf(&b, "**PASS** (%s)\n\n", mdText(cutEnd(ruleNames(v), mdMaxText)))
 	}
-	for i := range v.Violations {
+	for i, violation := range gravest(v.Violations) {
 		if i == mdMaxReasons {
 			fmt.Fprintf(&b, "- and %s\n", plural(len(v.Violations)-i, "more violation"))
 			break
 		}
 		word := "warning"
-		if failing(&v.Violations[i]) {
+		if failing(violation) {
 			word = "fails"
 		}
-		fmt.Fprintf(&b, "- %s: %s: %s", word, mdText(whole(ruleName(&v.Violations[i]))), mdText(cutEnd(Safe(v.Violations[i].Message), mdMaxText)))
-		if about := t.about(&v.Violations[i]); about != "" {
+		fmt.Fprintf(&b, "- %s: %s: %s", word, mdText(whole(ruleName(violation))), mdText(cutEnd(Safe(violation.Message), mdMaxText)))
+		if about := t.about(violation); about != "" {
 			fmt.Fprintf(&b, ": %s", mdCode(cutEnd(about, mdMaxText)))
 		}
 		b.WriteString("\n")

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -272,6 +273,8 @@ func TestVerdictLines(t *testing.T) {
 		"incomplete": {policy.Verdict{Decision: policy.Pass, Rules: []string{"r"}}, func(r *Report) {
 			r.Problems = []Problem{{Layer: -1, Message: "gone", Incomplete: true}}
 		}, "INCOMPLETE  r: no objection to what could be had"},
+		"what fails stands first": {policy.Verdict{Decision: policy.Fail, Violations: append(slices.Repeat([]policy.Violation{{Decision: policy.Warn, Rule: "w", Message: "hm"}}, 10),
+			policy.Violation{Decision: policy.Fail, Rule: "f", Message: "no"})}, nil, "FAIL  f: no"},
 		"many violations": {policy.Verdict{Decision: policy.Fail, Violations: make([]policy.Violation, 30)}, nil, "and 20 more violations"},
 	}
 	for name, tt := range tests {

@@ -77,8 +77,8 @@ func (t *table) stamp(st style, word string, reasons ...string) {
 func (t *table) reasons(v *policy.Verdict) []string {
 	texts := make([]string, 0, len(v.Violations))
 	named := map[string]bool{}
-	for i := range v.Violations[:min(len(v.Violations), maxReasons)] {
-		violation := &v.Violations[i]
+	violations := gravest(v.Violations)
+	for _, violation := range violations[:min(len(violations), maxReasons)] {
 		texts = append(texts, fmt.Sprintf("%s: %s", violated(v, violation), cutEnd(Safe(violation.Message), maxMessage)))
 		if about := t.about(violation); about != "" && !named[about] {
 			named[about] = true
@@ -95,6 +95,20 @@ func (t *table) reasons(v *policy.Verdict) []string {
 		texts = append(texts, "what only warns fails too, by --enforce")
 	}
 	return texts
+}
+
+// gravest are the violations with those first that fail the image, as not all are
+// told.
+func gravest(violations []policy.Violation) []*policy.Violation {
+	var fail, warn []*policy.Violation
+	for i := range violations {
+		if v := &violations[i]; failing(v) {
+			fail = append(fail, v)
+		} else {
+			warn = append(warn, v)
+		}
+	}
+	return append(fail, warn...)
 }
 
 // violated is the rule of a violation with its policy, and with what it does

@@ -155,6 +155,9 @@ func (a *app) fix(ctx context.Context, ref string, o *fixOptions) (err error) {
 		if err := a.create(out, func(w io.Writer) error { return a.writePlan(w, out.format, plan, o) }); err != nil {
 			return err
 		}
+		if out.format == "diff" && plan.Diff == "" {
+			a.say("%s: nothing in it is to be changed; the plan without -f diff tells more", o.dockerfile)
+		}
 	}
 	if r.Incomplete() && !o.incomplete {
 		return exitCode(exitIncomplete)

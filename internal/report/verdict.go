@@ -157,7 +157,7 @@ func (t *table) aboutFiltered(v *policy.Violation) string {
 		ids = append(ids, whole(id))
 	}
 	for _, id := range v.PackageIDs {
-		if p := t.packages[id]; p != nil {
+		if p := t.packages[id]; p != nil && !slices.Contains(packages, cutMiddle(Safe(p.Name), maxName)) {
 			packages = append(packages, cutMiddle(Safe(p.Name), maxName))
 		}
 	}

@@ -80,14 +80,10 @@ func (h *htmlWriter) facts() []string {
 			facts = append(facts, s)
 		}
 	}
-	var size int64
-	for i := range h.layers {
-		size += max(h.layers[i].Size, 0)
-	}
 	if n := len(h.layers); n > 0 {
 		facts = append(facts, plural(n, "layer"))
 	}
-	if size > 0 {
+	if size := sizeOf(h.layers); size > 0 {
 		facts = append(facts, Size(size))
 	}
 	return append(facts, plural(h.present, "package"))
@@ -205,11 +201,7 @@ func (h *htmlWriter) slabs() []htmlLayer {
 }
 
 func (h *htmlWriter) quietSlab(top, run int) htmlLayer {
-	var size int64
-	for _, l := range h.layers[top-run+1 : top+1] {
-		size += max(l.Size, 0)
-	}
-	return htmlLayer{Quiet: run, Index: h.layers[top].Index, Size: Size(size), Height: thinnest, Base: h.layers[top].Base}
+	return htmlLayer{Quiet: run, Index: h.layers[top].Index, Size: Size(sizeOf(h.layers[top-run+1 : top+1])), Height: thinnest, Base: h.layers[top].Base}
 }
 
 func (h *htmlWriter) slab(l *layerView, largest int64) htmlLayer {

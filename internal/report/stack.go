@@ -112,14 +112,25 @@ func taken(n int) string {
 }
 
 func (t *table) total() *layerView {
-	sum := &layerView{Layer: &Layer{}, counts: t.counts}
+	sum := &layerView{Layer: &Layer{Size: sizeOf(t.layers)}, counts: t.counts}
 	for i := range t.layers {
 		l := &t.layers[i]
-		sum.Size += max(l.Size, 0)
 		sum.introduced += l.introduced
 		sum.taken += l.taken
 	}
 	return sum
+}
+
+// sizeOf is the size of layers together, -1 when that of one is not known.
+func sizeOf(layers []layerView) int64 {
+	var size int64
+	for i := range layers {
+		if layers[i].Size < 0 {
+			return -1
+		}
+		size += layers[i].Size
+	}
+	return size
 }
 
 func (t *table) stackHead(l stackLayout) {
@@ -229,10 +240,6 @@ func (v *view) quietRun(i int) int {
 }
 
 func (t *table) quietRow(l stackLayout, top, run int) {
-	var size int64
-	for _, layer := range t.layers[top-run+1 : top+1] {
-		size += max(layer.Size, 0)
-	}
 	t.space(1)
 	t.right(dim, "⋮", l.index)
 	t.space(2)
@@ -241,7 +248,7 @@ func (t *table) quietRow(l stackLayout, top, run int) {
 	}
 	t.left(dim, cutEnd(fmt.Sprintf("%d layers without packages", run), l.instruction), l.instruction)
 	t.space(2)
-	t.right(dim, Size(size), l.size)
+	t.right(dim, Size(sizeOf(t.layers[top-run+1:top+1])), l.size)
 	t.line()
 }
 

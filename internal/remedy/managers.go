@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"strata/internal/advisory"
 )
 
 // A manager is a package manager as instructions call it.
@@ -111,6 +113,36 @@ func pipWant(name, operator, version string) string {
 		return name + "==" + version
 	}
 	return "'" + name + ">=" + version + "'"
+}
+
+var pipBound = regexp.MustCompile(`^(<=?|!=)\s*([0-9A-Za-z][0-9A-Za-z.*+!]*)$`)
+
+// keepBounds adds to what asks for a version the upper bounds and exclusions of
+// what stood there (PEP 440, version specifiers), as far as the version fits them:
+// an argument that has them is not for the next major version.
+func keepBounds(want, specifiers, version string) string {
+	quoted, ok := strings.CutSuffix(want, "'")
+	v, err := advisory.ParseVersion("PyPI", version)
+	if !ok || err != nil {
+		return want
+	}
+	for clause := range strings.SplitSeq(specifiers, ",") {
+		m := pipBound.FindStringSubmatch(strings.TrimSpace(clause))
+		if m == nil {
+			continue
+		}
+		if m[1] != "!=" {
+			bound, err := advisory.ParseVersion("PyPI", m[2])
+			if err != nil {
+				continue
+			}
+			if c, err := v.Compare(bound); err != nil || c > 0 || c == 0 && m[1] == "<" {
+				continue
+			}
+		}
+		quoted += "," + m[1] + m[2]
+	}
+	return quoted + "'"
 }
 
 // A call is a command of an instruction that calls a package manager.

@@ -154,6 +154,9 @@ func (c *site) setArgument(p *proposal, s *script, m *manager, n named, ch *Chan
 			return
 		}
 	}
+	if m.kind == "pip" {
+		want = keepBounds(want, n.operator+n.version, ch.To)
+	}
 	if s.exec {
 		want = strings.Trim(want, "'")
 	}

@@ -47,6 +47,7 @@ func TestPropose(t *testing.T) {
 		"zypper":                  {"", "RUN zypper -n in -y curl", "rpm curl 8.0-1 8.1-1", "RUN zypper -n in -y 'curl>=8.1-1'", ""},
 		"pip, exactly":            {"", "RUN pip install --no-cache-dir requests==2.19.1 Flask_Thing", "pypi requests 2.19.1 2.31.0, pypi flask-thing 1 2.0", "RUN pip install --no-cache-dir requests==2.31.0 'Flask_Thing>=2.0'", ""},
 		"pip, with extras":        {"", "RUN python3 -m pip install 'requests[socks]~=2.19'", "pypi requests 2.19.1 2.31.0", "RUN python3 -m pip install 'requests[socks]>=2.31.0'", ""},
+		"pip, with bounds":        {"", "RUN pip install 'requests>=2, <3,!=2.30.0' \"jinja2<3\" 'urllib3<1.25'", "pypi requests 2.19.1 2.31.0, pypi jinja2 2.10 2.11.3, pypi urllib3 1.24 1.26.18", "RUN pip install 'requests>=2.31.0,<3,!=2.30.0' 'jinja2>=2.11.3,<3' 'urllib3>=1.26.18'", ""},
 		"pip, a dependency":       {"", "RUN pip install requests", "pypi urllib3 1.24 1.26.18", "RUN pip install requests 'urllib3>=1.26.18'", ""},
 		"pip, of a file":          {"", "RUN pip3 install -r requirements.txt", "pypi urllib3 1.24 1.26.18", "", "requirements.txt"},
 		"npm, by name":            {"", "RUN npm install -g lodash@4.17.4 @babel/core", "npm lodash 4.17.4 4.17.21, npm @babel/core 7.0.0 7.2.0", "RUN npm install -g lodash@4.17.21 @babel/core@7.2.0", ""},

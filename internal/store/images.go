@@ -48,6 +48,9 @@ const (
 	maxImageLayers = 1000
 	// maxKnownImages bounds what one question gives.
 	maxKnownImages = 200
+	// maxOfStack is how many of them may have the same layers: builds that change no
+	// more than a label are not to hide what they stand on.
+	maxOfStack = 50
 	// seenFormat orders as text as times do.
 	seenFormat = "2006-01-02T15:04:05.000000000Z"
 )
@@ -101,7 +104,8 @@ func (c *Cache) putImage(ctx context.Context, m *image.Image, now time.Time) err
 }
 
 // ImagesBelow gives the images seen all of whose layers are the lowest of m, those
-// with most of them first. They have no Content.
+// with most of them first; of many with the same layers those seen last. They have
+// no Content.
 func (c *Cache) ImagesBelow(ctx context.Context, m *image.Image) ([]*image.Image, error) {
 	if len(m.Layers) > maxImageLayers {
 		return nil, nil
@@ -110,8 +114,11 @@ func (c *Cache) ImagesBelow(ctx context.Context, m *image.Image) ([]*image.Image
 	for i, chain := range m.ChainIDs() {
 		places[i], args[i] = fmt.Sprintf("$%d", i+1), string(chain)
 	}
-	images, err := c.images(ctx, `SELECT i.image FROM image_layers l JOIN images i ON i.id = l.image AND l.position = i.layers - 1
-		WHERE l.chain_id IN (`+strings.Join(places, ", ")+`) ORDER BY i.layers DESC, i.seen_at DESC, i.id DESC LIMIT `+fmt.Sprint(maxKnownImages), args...)
+	images, err := c.images(ctx, `SELECT i.image FROM (
+			SELECT i.id, ROW_NUMBER() OVER (PARTITION BY i.layers ORDER BY i.seen_at DESC, i.id DESC) AS place
+			FROM image_layers l JOIN images i ON i.id = l.image AND l.position = i.layers - 1 WHERE l.chain_id IN (`+strings.Join(places, ", ")+`)
+		) near JOIN images i ON i.id = near.id WHERE near.place <= `+fmt.Sprint(maxOfStack)+`
+		ORDER BY i.layers DESC, i.seen_at DESC, i.id DESC LIMIT `+fmt.Sprint(maxKnownImages), args...)
 	if err != nil {
 		return nil, fmt.Errorf("cache: base of %s: %w", m.Reference, err)
 	}

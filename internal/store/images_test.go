@@ -73,6 +73,32 @@ func TestImagesSeen(t *testing.T) {
 	}
 }
 
+// TestImagesBelowManyBuilds: builds that change a label alone have the same layers,
+// and don't hide what they stand on.
+func TestImagesBelowManyBuilds(t *testing.T) {
+	c := openTestCache(t, filepath.Join(t.TempDir(), "cache.db"))
+	put := func(m *image.Image, at int) {
+		t.Helper()
+		if err := c.PutImage(t.Context(), m, seen.Add(time.Duration(at))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(stack("debian", "12", 1, 1), 0)
+	for i := range maxKnownImages + 10 {
+		put(stack("app", "1", 10+i, 1, 2), 1+i)
+	}
+	below, err := c.ImagesBelow(t.Context(), stack("app", "1", 2000, 1, 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(below); n != maxOfStack+1 || below[n-1].Name() != "debian:12" {
+		t.Errorf("images below: %v", names(below))
+	}
+	if last := image.Digest(diffID(10 + maxKnownImages + 9)); below[0].ConfigDigest != last {
+		t.Error("the build seen last does not come first")
+	}
+}
+
 // TestImagesAreSeenAtTheSameTime: processes that scan the same images don't
 // disturb each other.
 func TestImagesAreSeenAtTheSameTime(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -230,7 +231,7 @@ func cycloneDXLicenses(p *Package) *cyclonedx.Licenses {
 // compositions say whether the list of components can be complete.
 func (c *cycloneDX) compositions() *[]cyclonedx.Composition {
 	aggregate := cyclonedx.CompositionAggregateUnknown
-	if len(c.Problems) > 0 {
+	if slices.ContainsFunc(c.Problems, aboutContent) {
 		aggregate = cyclonedx.CompositionAggregateIncomplete
 	}
 	return &[]cyclonedx.Composition{{Aggregate: aggregate, Assemblies: &[]cyclonedx.BOMReference{imageRef}}}

@@ -132,9 +132,12 @@ func (r *Report) Undecided() {
 	for i := range r.Findings {
 		r.Findings[i].Suppressed, r.Findings[i].New = keep(r.Findings[i].Suppressed), nil
 	}
-	r.Problems = slices.DeleteFunc(r.Problems, func(p Problem) bool {
-		return p.Layer < 0 && slices.Contains([]string{policy.OfWaivers, policy.OfBaseline, policy.ByVEX}, p.Analyzer)
-	})
+	r.Problems = slices.DeleteFunc(r.Problems, isRemark)
+}
+
+// isRemark tells whether a problem is one that Decided put in.
+func isRemark(p Problem) bool {
+	return p.Layer < 0 && slices.Contains([]string{policy.OfWaivers, policy.OfBaseline, policy.ByVEX}, p.Analyzer)
 }
 
 func fromPolicy(s *policy.Suppression) *Suppression {

@@ -176,6 +176,10 @@ func (b *bill) ofImage() properties {
 	return out
 }
 
+// aboutContent tells whether a problem is one of reading the image, so that packages
+// may be missing: what there were no advisories for is in the bill all the same.
+func aboutContent(p Problem) bool { return !isRemark(p) && !aboutAdvisories(p) }
+
 // problems are what could not be analysed or was left out, so that nobody takes
 // the bill for complete.
 func (b *bill) problems() properties {
@@ -185,6 +189,9 @@ func (b *bill) problems() properties {
 	}
 	for i := range b.Problems {
 		p := &b.Problems[i]
+		if isRemark(*p) {
+			continue // of the verdict, which a bill does not have
+		}
 		where := Safe(p.Path)
 		if p.Layer >= 0 {
 			where = strings.TrimSpace(fmt.Sprintf("layer %d %s", p.Layer, where))
@@ -193,7 +200,7 @@ func (b *bill) problems() properties {
 			where += ": "
 		}
 		name := sbom.Problem
-		if p.Incomplete {
+		if p.Incomplete && aboutContent(*p) {
 			name = sbom.Incomplete
 		}
 		out.add(name, where+cutEnd(Safe(p.Message), maxMessage))

@@ -20,6 +20,7 @@ import (
 	"strata/internal/advisory"
 	"strata/internal/inventory"
 	"strata/internal/license"
+	"strata/internal/policy"
 	"strata/internal/sbom"
 )
 
@@ -122,6 +123,29 @@ func TestSBOMRoundTrip(t *testing.T) {
 					t.Errorf("problems read: %+v", doc.Inventory.Problems)
 				}
 			})
+		}
+	}
+}
+
+// TestSBOMWithoutAdvisories: that a scan lacked advisories does not make its bill of
+// materials incomplete for ever, and waivers of a verdict are not its affair.
+func TestSBOMWithoutAdvisories(t *testing.T) {
+	r := cleanReport()
+	r.Problems = []Problem{
+		{Layer: -1, Analyzer: matching, Message: "no advisory data for Debian:12", Incomplete: true},
+		{Layer: -1, Analyzer: policy.OfWaivers, Message: "w.yaml: 1 waiver ending within two weeks"},
+	}
+	for _, tt := range bills {
+		written := writeBill(t, tt.format, r, billOptions())
+		doc, err := sbom.Read(bytes.NewReader(written))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p := doc.Inventory.Problems; len(p) != 1 || p[0].Incomplete || !strings.Contains(p[0].Message, "no advisory data") {
+			t.Errorf("%s: problems read: %+v", tt.format, p)
+		}
+		if strings.Contains(string(written), "incomplete") {
+			t.Errorf("%s: is called incomplete", tt.format)
 		}
 	}
 }

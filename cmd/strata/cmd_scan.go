@@ -106,6 +106,9 @@ func (a *app) scan(ctx context.Context, ref string, o *scanOptions) (err error) 
 	if err != nil {
 		return err
 	}
+	if decider.classes, err = o.table(); err != nil {
+		return err
+	}
 	ctx, cancel := o.limit(ctx)
 	defer cancel()
 	scan := func(ref string) ([]*report.Report, error) { return a.scanned(ctx, ref, o) }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"strata/internal/license"
 	"strata/internal/policy"
 	"strata/internal/report"
 )
@@ -85,8 +86,10 @@ func (o *policyOptions) result(reports []*report.Report) error {
 
 // A decider has read all that decisions are made by.
 type decider struct {
-	mode    policy.Mode
-	rules   []policy.Rule
+	mode  policy.Mode
+	rules []policy.Rule
+	// classes of licences, where they are not those of the built-in table.
+	classes license.Classes
 	waivers []*policy.Waivers
 	vex     []*policy.VEX
 	// vexBytes is how much of them was read.
@@ -213,6 +216,7 @@ func (a *app) decide(d *decider, r *report.Report) error {
 // setAside applies VEX and waivers.
 func (a *app) setAside(d *decider, r *report.Report) (*policy.Input, []policy.Remark) {
 	in := r.PolicyInput(a.now())
+	in.Classes = d.classes
 	remarks := policy.ApplyVEX(in, d.vex...)
 	return in, append(remarks, policy.ApplyWaivers(in, d.waivers...)...)
 }

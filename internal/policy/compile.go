@@ -326,11 +326,14 @@ func offsetOf(text string, line, column int) int {
 // that a field never is.
 func (l *language) examine(checked *cel.Ast, reads map[string]bool) error {
 	native := checked.NativeRep()
+	for _, e := range ast.MatchDescendants(ast.NavigateAST(native), ast.KindMatcher(ast.IdentKind)) {
+		if !bound(e) {
+			reads[packageAgain(e.AsIdent())] = true
+		}
+	}
 	var errs []error
 	ast.PreOrderVisit(native.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
 		switch e.Kind() {
-		case ast.IdentKind:
-			reads[packageAgain(e.AsIdent())] = true
 		case ast.SelectKind:
 			s := e.AsSelect()
 			reads[native.GetType(s.Operand().ID()).TypeName()+"."+s.FieldName()] = true
@@ -350,6 +353,22 @@ func (l *language) examine(checked *cel.Ast, reads map[string]bool) error {
 		}
 	}))
 	return errors.Join(errs...)
+}
+
+// bound tells whether a name is that of the elements of a list which the expression
+// goes over: image.layers.exists(layer, layer.base) is about the image.
+func bound(name ast.NavigableExpr) bool {
+	child := name
+	for parent, ok := name.Parent(); ok; parent, ok = parent.Parent() {
+		if parent.Kind() == ast.ComprehensionKind {
+			c := parent.AsComprehension()
+			if (c.IterVar() == name.AsIdent() || c.IterVar2() == name.AsIdent()) && c.IterRange().ID() != child.ID() {
+				return true
+			}
+		}
+		child = parent
+	}
+	return false
 }
 
 // nested tells whether an expression makes a map, or a list of lists, maps or of

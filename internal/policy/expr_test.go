@@ -110,6 +110,8 @@ func TestExpressions(t *testing.T) {
 		{`image.distro.id == "debian" && image.registry == "registry.example:5000" && image.repository == "shop/app" && image.tag == "1.0"`, "", "image"},
 		{`image.labels["team"] == "shop" && !("owner" in image.labels)`, "", "image"},
 		{`has(image.base) && image.base.age_days > 90 && image.base.repository == "library/debian"`, "", "image"},
+		{"image.layers.exists(layer, layer.base) && image.findings.exists(finding, finding.kev) && image.packages.exists(package, package.name == 'left-pad')", "", "image"},
+		{"[layer].exists(layer, layer.base)", "", "0"},
 		{"image.findings.size() == 3 && image.packages.size() == 3", "", "image"},
 		{`image.findings.filter(f, f.severity == "low").size() > 0`, "", "image"},
 		{`image.layers.all(l, l.base || l.index > 0) && image.layers[0].base`, "", "image"},

@@ -18,6 +18,8 @@ type Input struct {
 	Findings []Finding
 	// Now is the time of the decision.
 	Now time.Time
+	// Classes of licences; the zero value is the built-in table.
+	Classes license.Classes
 	// NoVulnerabilities and NoLicenses tell that these were not looked for, so that
 	// rules about them can't be asked.
 	NoVulnerabilities, NoLicenses bool

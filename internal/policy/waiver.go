@@ -236,7 +236,7 @@ type waiverIndex struct {
 
 // index leaves out those whose scope is other images.
 func (w *Waivers) index(in *Input) *waiverIndex {
-	index := &waiverIndex{byID: map[string][]int{}, classes: license.DefaultClasses()}
+	index := &waiverIndex{byID: map[string][]int{}, classes: in.Classes.OrDefault()}
 	names := in.Image.names()
 	for i := range w.list {
 		v := &w.list[i]

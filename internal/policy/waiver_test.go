@@ -105,6 +105,22 @@ func TestWaivers(t *testing.T) {
 	}
 }
 
+// TestWaiverOfLicensesByClass: what the user's own classes make grave has to be waived
+// too.
+func TestWaiverOfLicensesByClass(t *testing.T) {
+	w, err := ParseIgnoreFile("w.yaml", []byte("licenses: [{id: GPL-3.0-only}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := shop()
+	if in.Classes, err = license.DefaultClasses().With(map[license.Class][]string{license.Proprietary: {"MIT"}}); err != nil {
+		t.Fatal(err)
+	}
+	if ApplyWaivers(in, w); in.Packages[1].License.Suppressed != nil {
+		t.Errorf("set aside: %v", in.Packages[1].License.Suppressed)
+	}
+}
+
 // TestWaiverOfVEX: Grype's vex-status needs a status that VEX gave.
 func TestWaiverOfVEX(t *testing.T) {
 	v, err := ParseVEX("v.json", []byte(`{"@context": "openvex", "statements": [{"vulnerability": "CVE-1", "status": "under_investigation", "products": ["pkg:npm/left-pad"]}]}`))

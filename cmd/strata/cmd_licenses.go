@@ -87,7 +87,10 @@ func (a *app) licenses(ctx context.Context, ref string, o *licensesOptions) erro
 		return err
 	}
 	outputs, err := o.outputs("table", func(name string) error {
-		_, err := report.FindLicenseFormat(name)
+		format, err := report.FindLicenseFormat(name)
+		if err == nil && format.Alone && o.allPlatforms {
+			return fmt.Errorf("%s: a page is of one image, and --all-platforms may find several; give --platform", name)
+		}
 		return err
 	})
 	if err != nil {
@@ -123,11 +126,11 @@ func (a *app) writeLicenses(w io.Writer, name string, reports []*report.Report, 
 		return err
 	}
 	for i, r := range reports {
-		options := report.LicenseOptions{Removed: o.includeRemoved, Table: report.TableOptions{Width: terminalWidth(w), Color: useColor(w, o.color, a.env)}}
+		options := report.LicenseOptions{Removed: o.includeRemoved, Continued: i > 0, Table: report.TableOptions{Width: terminalWidth(w), Color: useColor(w, o.color, a.env)}}
 		if format.Texts {
 			options.Texts = texts[i]
 		}
-		if i > 0 {
+		if i > 0 && !format.Rows {
 			if _, err := io.WriteString(w, "\n"); err != nil {
 				return err
 			}

@@ -109,7 +109,7 @@ func (h *htmlWriter) verdict() htmlVerdict {
 	case v.Decision == policy.Fail:
 		return newHTMLVerdict("Fail", "fail", append(t.reasons(v), t.advice()...)...)
 	case h.report.Incomplete():
-		return newHTMLVerdict("Incomplete", "incomplete", append(t.reasons(v), "a part of the image or the advisories could not be had: findings may be missing")...)
+		return newHTMLVerdict("Incomplete", "incomplete", t.incompleteReasons(v, "")...)
 	case v.Decision == policy.Warn:
 		return newHTMLVerdict("Warn", "warn", t.reasons(v)...)
 	case len(v.Rules) == 0:

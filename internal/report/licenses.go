@@ -19,14 +19,18 @@ type LicenseOptions struct {
 	Removed bool
 	// Texts of files in the image, for notices.
 	Texts map[Location][]byte
+	// Continued tells that the report stands behind that of another image, and
+	// needs no head of its own (CSV).
+	Continued bool
 }
 
 // A LicenseFormat is one way to write what licences an image's packages have.
 type LicenseFormat struct {
 	// Name as -f takes it, and one line for --help.
 	Name, Description string
-	// Texts tells that the format needs the texts.
-	Texts bool
+	// Texts tells that the format needs the texts, Alone that a document is of one
+	// image, and Rows that those of several go on without a line between.
+	Texts, Alone, Rows bool
 
 	write func(io.Writer, *licenseReport) error
 }
@@ -36,10 +40,10 @@ func LicenseFormats() []LicenseFormat {
 	return []LicenseFormat{
 		{Name: "table", Description: "licences by class, for people (default)", write: licenseTable},
 		{Name: "json", Description: "packages with licence, class and evidence", write: licenseJSON},
-		{Name: "csv", Description: "a line for each package", write: licenseCSV},
+		{Name: "csv", Description: "a line for each package", Rows: true, write: licenseCSV},
 		{Name: "markdown", Description: "a table of packages", write: licenseMarkdown},
 		{Name: "notice", Description: "attribution document: the texts that come with the packages", Texts: true, write: licenseNotice},
-		{Name: "html", Description: "the same as a page", Texts: true, write: licenseHTML},
+		{Name: "html", Description: "the same as a page", Texts: true, Alone: true, write: licenseHTML},
 	}
 }
 
@@ -186,11 +190,13 @@ func licenseJSON(w io.Writer, l *licenseReport) error {
 func licenseCSV(w io.Writer, l *licenseReport) error {
 	out := csv.NewWriter(w)
 	out.UseCRLF = true
-	if err := out.Write([]string{"package_type", "package", "version", "purl", "license", "class", "declared", "evidence", "layer", "state"}); err != nil {
-		return err
+	if !l.Continued {
+		if err := out.Write([]string{"package_type", "package", "version", "purl", "license", "class", "declared", "evidence", "layer", "state", "image", "platform"}); err != nil {
+			return err
+		}
 	}
 	for _, p := range l.packages {
-		row := []string{p.Type, p.Name, p.Version, p.PURL, p.License.Expression, string(p.License.Class), strings.Join(p.Licenses, "; "), evidencePaths(p, bare), strconv.Itoa(p.Layer), string(p.State)}
+		row := []string{p.Type, p.Name, p.Version, p.PURL, p.License.Expression, string(p.License.Class), strings.Join(p.Licenses, "; "), evidencePaths(p, bare), strconv.Itoa(p.Layer), string(p.State), l.report.Image.Reference, l.report.Image.Platform}
 		for i, cell := range row {
 			row[i] = csvCell(cell)
 		}

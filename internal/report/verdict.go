@@ -27,7 +27,7 @@ func (t *table) verdict() {
 	case v.Decision != policy.Pass && v.Decision != policy.Warn && v.Decision != "":
 		t.stamp(onRed, "FAIL", fmt.Sprintf("unknown decision %q", Safe(string(v.Decision))))
 	case t.report.Incomplete():
-		t.stamp(onAmber, "INCOMPLETE", t.incompleteReasons(v)...)
+		t.stamp(onAmber, "INCOMPLETE", t.incompleteReasons(v, ", see above")...)
 	case v.Decision == policy.Warn:
 		t.stamp(onAmber, "WARN", t.reasons(v)...)
 	case len(v.Rules) == 0:
@@ -39,12 +39,14 @@ func (t *table) verdict() {
 	}
 }
 
-func (t *table) incompleteReasons(v *policy.Verdict) []string {
+// incompleteReasons tell what can be said for all that is missing, and where to see
+// what that is.
+func (t *table) incompleteReasons(v *policy.Verdict, where string) []string {
 	reasons := t.reasons(v)
 	if len(v.Violations) == 0 && len(v.Rules) > 0 {
 		reasons = append(reasons, ruleNames(v)+": no objection to what could be had")
 	}
-	reasons = append(reasons, "a part of the image or the advisories could not be had, see above: findings may be missing")
+	reasons = append(reasons, "a part of the image or the advisories could not be had"+where+": findings may be missing")
 	if t.AllowIncomplete {
 		reasons = append(reasons, "accepted, by --allow-incomplete")
 	}

@@ -48,16 +48,20 @@ func newListing(r *Report) *listing {
 
 // readViolations notes what each finding violates.
 func (l *listing) readViolations() {
+	open := map[policy.FindingKey]bool{} // to objections
+	for i := range l.report.Findings {
+		if f := &l.report.Findings[i]; f.Suppressed == nil {
+			open[keyOf(f)] = true
+		}
+	}
 	for i := range l.report.Verdict.Violations {
 		v := &l.report.Verdict.Violations[i]
 		if len(v.FindingIDs) == 0 {
 			l.looseViolations = append(l.looseViolations, v)
 			continue
 		}
-		objects := objectsTo(v)
-		for j := range l.report.Findings {
-			f := &l.report.Findings[j]
-			if key := keyOf(f); f.Suppressed == nil && objects(f) && !slices.Contains(l.objections[key], v) {
+		for key := range objectionsOf(v, l.report.Findings) {
+			if open[key] {
 				l.objections[key] = append(l.objections[key], v)
 			}
 		}

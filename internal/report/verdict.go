@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -173,10 +174,10 @@ func (t *table) aboutFiltered(v *policy.Violation) string {
 // order, and the ids for each.
 func (t *table) findingsOf(v *policy.Violation) (order []string, found map[string][]string) {
 	found = map[string][]string{}
-	objects := objectsTo(v)
+	objections := objectionsOf(v, t.report.Findings)
 	for i := range t.report.Findings {
 		f := &t.report.Findings[i]
-		if !objects(f) {
+		if !objections[keyOf(f)] {
 			continue
 		}
 		name := t.findingPackage(f).Name
@@ -239,16 +240,16 @@ func (t *table) advice() []string {
 	if t.report.Filtered != nil {
 		return nil
 	}
-	var failed []func(*Finding) bool
+	failed := map[policy.FindingKey]bool{}
 	for i := range t.report.Verdict.Violations {
 		if v := &t.report.Verdict.Violations[i]; v.Decision != policy.Warn {
-			failed = append(failed, objectsTo(v))
+			maps.Copy(failed, objectionsOf(v, t.report.Findings))
 		}
 	}
 	var all, fixable, base int
 	for i := range t.report.Findings {
 		f := &t.report.Findings[i]
-		if f.Kind == KindEndOfLife || !f.Active() || !slices.ContainsFunc(failed, func(objects func(*Finding) bool) bool { return objects(f) }) {
+		if f.Kind == KindEndOfLife || !f.Active() || !failed[keyOf(f)] {
 			continue
 		}
 		all++
@@ -273,21 +274,25 @@ func (t *table) inBase(f *Finding) bool {
 	return l != nil && l.Base
 }
 
-// objectsTo tells of findings whether the violation is about them. One that does
-// not say which finding is in which package, as of an older report, is about all
-// that its ids may mean.
-func objectsTo(v *policy.Violation) func(*Finding) bool {
-	if len(v.Findings) > 0 {
-		keys := make(map[policy.FindingKey]bool, len(v.Findings))
-		for _, k := range v.Findings {
-			keys[k] = true
-		}
-		return func(f *Finding) bool { return keys[keyOf(f)] }
+// objectionsOf are the findings that a violation is about. One that does not say
+// which finding is in which package, as of an older report, is about all that its
+// ids may mean.
+func objectionsOf(v *policy.Violation, findings []Finding) map[policy.FindingKey]bool {
+	keys := make(map[policy.FindingKey]bool, len(v.Findings))
+	for _, k := range v.Findings {
+		keys[k] = true
+	}
+	if len(keys) > 0 || len(v.FindingIDs) == 0 {
+		return keys
 	}
 	ids, packages := setOf(v.FindingIDs), setOf(v.PackageIDs)
-	return func(f *Finding) bool {
-		return ids[f.ID] && (f.PackageID == "" || len(packages) == 0 || packages[f.PackageID])
+	for i := range findings {
+		f := &findings[i]
+		if ids[f.ID] && (f.PackageID == "" || len(packages) == 0 || packages[f.PackageID]) {
+			keys[keyOf(f)] = true
+		}
 	}
+	return keys
 }
 
 func setOf(words []string) map[string]bool {

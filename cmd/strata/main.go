@@ -79,7 +79,8 @@ in them, with the layer and the instruction that brought them.
 Every flag can also be set by an environment variable STRATA_FLAG_NAME, or in
 strata.yaml (in the working directory, or else in ~/.config/strata) by its name:
 --fail-on high is STRATA_FAIL_ON=high, or the line "fail-on: high". A flag beats
-the environment, which beats the file.`,
+the environment, which beats the file. What may be given several times is
+separated by commas or line ends in a variable, and a list in the file.`,
 		Version:       version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,

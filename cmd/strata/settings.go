@@ -104,11 +104,31 @@ func (a *app) applyEnvironment(cmd *cobra.Command, given map[string]bool) (err e
 			return
 		}
 		given[f.Name] = true
-		if e := f.Value.Set(value); e != nil {
-			err = fmt.Errorf("%s=%s: %w", envName(f.Name), value, wrongValue(f, e))
+		for _, v := range environmentValues(f, value) {
+			if e := f.Value.Set(v); e != nil {
+				err = fmt.Errorf("%s=%s: %w", envName(f.Name), value, wrongValue(f, e))
+				return
+			}
 		}
 	})
 	return err
+}
+
+// environmentValues are those of a variable: of a flag that may be given several
+// times, several, by commas or one a line. Classes of licences have commas of their own.
+func environmentValues(f *pflag.Flag, value string) []string {
+	if f.Value.Type() != "stringArray" {
+		return []string{value}
+	}
+	var values []string
+	for _, v := range strings.FieldsFunc(value, func(r rune) bool {
+		return r == '\n' || r == '\r' || r == ',' && f.Name != "license-class"
+	}) {
+		if v = strings.TrimSpace(v); v != "" {
+			values = append(values, v)
+		}
+	}
+	return values
 }
 
 func (a *app) applyFile(cmd *cobra.Command, given map[string]bool) (string, error) {

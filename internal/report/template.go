@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"strings"
 	"text/template"
 	"time"
@@ -17,7 +15,7 @@ import (
 // Template writes the reports through a Go template (package text/template), one
 // after the other, each as the template's dot: a Report, whose fields have the
 // names that Go gives them (.Image.Reference, .Findings, .Layers). Beside what Go
-// has it can call the functions of TemplateFunctions.
+// has it can call functions of our own, which docs/formats.md explains.
 //
 // Names in a report are the image's to choose, and the template says nothing of
 // what it writes: it is for its author to escape them with safe, json, xml, html,
@@ -52,12 +50,6 @@ func CheckTemplate(text string) error {
 
 func parseTemplate(text string, l *listing, o Options) (*template.Template, error) {
 	return template.New("template").Funcs(templateFunctions(l, o)).Parse(text)
-}
-
-// TemplateFunctions are the names of the functions that a template can call beside
-// Go's own, in order.
-func TemplateFunctions() []string {
-	return slices.Sorted(maps.Keys(templateFunctions(newListing(&Report{}), Options{})))
 }
 
 // templateFunctions are for the report l. docs/formats.md explains them.

@@ -3,13 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
+	"strata/internal/policy"
 	"strata/internal/report"
 )
 
@@ -58,7 +58,7 @@ func (o *formatOptions) check(outputs []output) error {
 	case !wanted:
 		return nil
 	}
-	text, err := os.ReadFile(o.templateFile)
+	text, err := readBounded(o.templateFile, policy.MaxFile)
 	if err != nil {
 		return fmt.Errorf("--template: %w", err)
 	}

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,6 +13,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
+
+	"strata/internal/policy"
 )
 
 // settingsFile is looked for in the working directory, then in the user's
@@ -211,7 +212,7 @@ func allFlags(root *cobra.Command) map[string]bool {
 // readSettings reads the file that was asked for, or the first that is there.
 func (a *app) readSettings(asked string) (string, []byte, error) {
 	if asked != "" {
-		b, err := os.ReadFile(asked)
+		b, err := readBounded(asked, policy.MaxFile)
 		if err != nil {
 			return "", nil, fmt.Errorf("--config: %w", err)
 		}
@@ -224,7 +225,7 @@ func (a *app) readSettings(asked string) (string, []byte, error) {
 		places = append(places, filepath.Join(home, ".config", "strata", settingsFile))
 	}
 	for _, p := range places {
-		b, err := os.ReadFile(p)
+		b, err := readBounded(p, policy.MaxFile)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

@@ -113,6 +113,7 @@ func (t *table) suppressedFindings() {
 		t.apart("Set aside", t.suppressed, func(f *Finding) string {
 			return cutEnd(Safe(string(f.Suppressed.By))+": "+Safe(f.Suppressed.Reason), maxMessage)
 		})
+		t.packagesSetAside()
 	}
 }
 
@@ -177,9 +178,13 @@ func (t *table) suppressedCounts() []string {
 		counts[f.Suppressed.By]++
 	}
 	slices.Sort(order)
-	lines := make([]string, len(order))
-	for i, by := range order {
-		lines[i] = fmt.Sprintf("%s %s (--show-suppressed)", plural(counts[by], "finding"), suppressedPhrase(by))
+	lines := make([]string, 0, len(order))
+	for _, by := range order {
+		lines = append(lines, fmt.Sprintf("%s %s", plural(counts[by], "finding"), suppressedPhrase(by)))
+	}
+	lines = append(lines, t.asideCounts()...)
+	for i := range lines {
+		lines[i] += " (--show-suppressed)"
 	}
 	return lines
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"strata/internal/advisory"
+	"strata/internal/license"
 	"strata/internal/policy"
 )
 
@@ -292,6 +293,31 @@ func TestVerdictLines(t *testing.T) {
 				t.Errorf("no %q in\n%s", tt.want, buf.String())
 			}
 		})
+	}
+}
+
+// TestPackagesSetAside: a package or licence that somebody waived is told of, also
+// where nothing was found in it.
+func TestPackagesSetAside(t *testing.T) {
+	r := cleanReport()
+	r.Packages[0].Suppressed = &Suppression{By: ByWaiver, Reason: "going away"}
+	r.Packages[1].License = &License{Expression: "GPL-3.0-only", Class: license.StrongCopyleft, Suppressed: &Suppression{By: ByPolicy, Reason: "policy p, rule r"}}
+	for _, tt := range []struct {
+		options TableOptions
+		want    []string
+	}{
+		{TableOptions{}, []string{"  1 package waived (--show-suppressed)\n", "  licences of 1 package that a rule of a policy ignores (--show-suppressed)\n"}},
+		{TableOptions{ShowSuppressed: true}, []string{"  waiver: going away\n    " + r.Packages[0].Name, "  licences, policy: policy p, rule r\n    " + r.Packages[1].Name + " " + r.Packages[1].Version + " (GPL-3.0-only)\n"}},
+	} {
+		var buf bytes.Buffer
+		if err := Table(&buf, r, tt.options); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range tt.want {
+			if !strings.Contains(buf.String(), want) {
+				t.Errorf("no %q in\n%s", want, buf.String())
+			}
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"cmp"
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -117,24 +118,50 @@ type licenseIndex struct {
 	// "cargo:serde@1.0.200".
 	byPackage map[string][]*licenseFile
 	docLinks  map[string]string
+	full      map[string]bool // keys with more than maxIndexed
+	problems  []Problem
+}
+
+const (
+	// maxIndexed is how many files of one place are looked at for each of the
+	// packages that have their licence from there, maxEvidence how many of them are
+	// kept. Both are far above what real images have.
+	maxIndexed  = 300
+	maxEvidence = 100
+)
+
+// add puts a file under a key of one of the tables, up to maxIndexed.
+func (x *licenseIndex) add(to map[string][]*licenseFile, key string, l *licenseFile) {
+	if len(to[key]) < maxIndexed {
+		to[key] = append(to[key], l)
+		return
+	}
+	if !x.full[key] {
+		x.full[key] = true
+		x.problems = append(x.problems, Problem{Path: l.path, Layer: l.layer, Analyzer: LicenseAnalyzer,
+			Message: fmt.Sprintf("more than %d files there tell of licences: the rest is not counted", maxIndexed)})
+	}
 }
 
 func (m *merger) licenseIndex() *licenseIndex {
-	x := &licenseIndex{map[string][]*licenseFile{}, map[string][]*licenseFile{}, map[string][]*licenseFile{}, m.docLinks}
+	x := &licenseIndex{
+		byPath: map[string][]*licenseFile{}, byDir: map[string][]*licenseFile{}, byPackage: map[string][]*licenseFile{},
+		docLinks: m.docLinks, full: map[string]bool{},
+	}
 	for _, l := range m.licenses {
-		x.byPath[l.path] = append(x.byPath[l.path], l)
+		x.add(x.byPath, l.path, l)
 		if l.Member != "" {
 			continue
 		}
 		dir := path.Dir(l.path)
-		x.byDir[dir] = append(x.byDir[dir], l)
+		x.add(x.byDir, dir, l)
 		if i := strings.Index(l.path, ".dist-info/licenses/"); i >= 0 {
 			wheel := l.path[:i+len(".dist-info")]
-			x.byDir[wheel] = append(x.byDir[wheel], l)
+			x.add(x.byDir, wheel, l)
 		}
 		for _, key := range []string{strings.ToLower(l.Package), storedPackage(dir)} {
 			if key != "" {
-				x.byPackage[key] = append(x.byPackage[key], l)
+				x.add(x.byPackage, key, l)
 			}
 		}
 	}
@@ -299,13 +326,22 @@ func lastOf(found []*licenseFile, h *held) []*licenseFile {
 	slices.SortFunc(out, func(a, b *licenseFile) int {
 		return cmp.Or(ComparePaths(a.path, b.path), cmp.Compare(a.Member, b.Member))
 	})
-	return out
+	return out[:min(len(out), maxEvidence)]
 }
 
-// addEvidence notes what tells of the package's licence at one of its locations.
-func (p *ImagePackage) addEvidence(h *held, at Location, files []*licenseFile) {
+// A said is what was noted of a package: the evidence of one with many locations
+// is not gone through for each.
+type said struct {
+	pkg int
+	LicenseEvidence
+}
+
+// addEvidence notes what tells of the licence of a package, the nth, at one of its
+// locations.
+func (p *ImagePackage) addEvidence(n int, h *held, at Location, files []*licenseFile, noted map[said]bool) {
 	add := func(e LicenseEvidence) {
-		if !slices.Contains(p.License.Evidence, e) {
+		if key := (said{n, e}); !noted[key] {
+			noted[key] = true
 			p.License.Evidence = append(p.License.Evidence, e)
 		}
 	}

@@ -13,9 +13,9 @@ import (
 
 // image groups what the layers hold into the packages of the image.
 func (m *merger) image() Image {
-	img := Image{Distro: m.distro, Problems: m.problems}
 	installed := m.installedDirs()
 	licenses := m.licenseIndex()
+	img := Image{Distro: m.distro, Problems: append(m.problems, licenses.problems...)}
 	owners := map[int]string{}
 	expressions := map[string]license.Expression{}
 	type key struct {
@@ -25,6 +25,11 @@ func (m *merger) image() Image {
 		owner             string
 	}
 	byKey := map[key]int{}
+	type located struct {
+		pkg int
+		Location
+	}
+	places, noted := map[located]bool{}, map[said]bool{}
 	// A lock file is judged once for each type of its packages, which may be thousands.
 	type lock struct{ typ, path, owner string }
 	judged := map[lock]bool{}
@@ -54,10 +59,11 @@ func (m *merger) image() Image {
 		if h.Member != "" {
 			loc.Path += "!/" + h.Member
 		}
-		if !slices.Contains(img.Packages[i].Locations, loc) {
+		if at := (located{i, loc}); !places[at] {
+			places[at] = true
 			img.Packages[i].Locations = append(img.Packages[i].Locations, loc)
 		}
-		img.Packages[i].addEvidence(h, loc, licenses.of(h))
+		img.Packages[i].addEvidence(i, h, loc, licenses.of(h), noted)
 		if h.file.Owner != "" {
 			owners[i] = h.file.Owner
 		}

@@ -248,9 +248,14 @@ func (v *vexProduct) isPackage(in *Input, p *Package) bool {
 // isImage tells whether the product is the image, by a purl or a name with a
 // slash or a tag: a bare "nginx" rather is the program than the image.
 func (v *vexProduct) isImage(i *Image) bool {
+	if slices.ContainsFunc(v.purls, func(u *purlPattern) bool { return u.matchesImage(i) }) {
+		return true
+	}
+	if len(v.names) == 0 { // as of the thousands of products of a CSAF document
+		return false
+	}
 	names := append(i.names(), i.Digest, i.ConfigDigest)
-	return slices.ContainsFunc(v.purls, func(u *purlPattern) bool { return u.matchesImage(i) }) ||
-		slices.ContainsFunc(v.names, func(n string) bool { return strings.ContainsAny(n, "/:") && slices.Contains(names, n) })
+	return slices.ContainsFunc(v.names, func(n string) bool { return strings.ContainsAny(n, "/:") && slices.Contains(names, n) })
 }
 
 // contains tells whether a package belongs to the product: the product is the

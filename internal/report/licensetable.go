@@ -67,12 +67,12 @@ func (t *table) noteworthy(class license.Class) []string {
 		if class != license.Unknown || p.License.Expression != "" {
 			name += " (" + cutEnd(Safe(p.License.Expression), maxName) + ")"
 		}
-		if !slices.Contains(names, name) {
-			names = append(names, name)
-		}
+		names = append(names, name)
 	}
-	slices.SortFunc(names, func(a, b string) int { return cmp.Compare(strings.ToLower(a), strings.ToLower(b)) })
-	return names
+	slices.SortFunc(names, func(a, b string) int {
+		return cmp.Or(cmp.Compare(strings.ToLower(a), strings.ToLower(b)), cmp.Compare(a, b))
+	})
+	return slices.Compact(names)
 }
 
 // classWords is a class as people write it.

@@ -19,6 +19,8 @@ type noticeText struct {
 	Paths    []string
 	Packages []*Package
 	Text     string
+
+	seen map[string]bool // of the paths
 }
 
 // A notice is an attribution document.
@@ -85,14 +87,15 @@ func (n *notice) add(p *Package, at Location, b []byte) {
 	n.mentioned[p] = true
 	t := n.texts[text]
 	if t == nil {
-		t = &noticeText{Text: text}
+		t = &noticeText{Text: text, seen: map[string]bool{}}
 		n.texts[text] = t
 		n.Texts = append(n.Texts, t)
 	}
-	if shown := Safe(at.Path); !slices.Contains(t.Paths, shown) {
+	if shown := Safe(at.Path); !t.seen[shown] {
+		t.seen[shown] = true
 		t.Paths = append(t.Paths, shown)
 	}
-	if !slices.Contains(t.Packages, p) {
+	if last := len(t.Packages) - 1; last < 0 || t.Packages[last] != p { // one is added after the other
 		t.Packages = append(t.Packages, p)
 	}
 }

@@ -18,6 +18,9 @@ import (
 // An output is one format and where it goes; an empty path is standard output.
 type output struct{ format, path string }
 
+// stdoutPath is standard output where a file is asked for.
+const stdoutPath = "-"
+
 // outputOptions are the flags of commands that write a report.
 type outputOptions struct {
 	formats []string
@@ -29,7 +32,7 @@ type outputOptions struct {
 func (o *outputOptions) flags(f *pflag.FlagSet, names string) {
 	first, _, _ := strings.Cut(names, ",")
 	f.StringArrayVarP(&o.formats, "format", "f", nil, "`FORMAT[=FILE]` of the report: "+names+"; may be given several times (default "+first+")")
-	f.StringVarP(&o.output, "output", "o", "", "write the report to `FILE` instead of standard output")
+	f.StringVarP(&o.output, "output", "o", "", "write the report to `FILE` instead of standard output, which - means")
 }
 
 // outputs are what the flags ask for; check returns an error for a format that
@@ -51,6 +54,9 @@ func (o *outputOptions) outputs(fallback string, check func(format string) error
 		if !hasPath {
 			path = o.output
 		}
+		if path == stdoutPath {
+			path = ""
+		}
 		if err := writable(path); err != nil {
 			return nil, err
 		}
@@ -63,7 +69,7 @@ func (o *outputOptions) outputs(fallback string, check func(format string) error
 		}
 		outs = append(outs, output{format, path})
 	}
-	if o.output != "" && !slices.ContainsFunc(outs, func(x output) bool { return x.path == o.output }) {
+	if o.output != "" && o.output != stdoutPath && !slices.ContainsFunc(outs, func(x output) bool { return x.path == o.output }) {
 		return nil, fmt.Errorf("--output %s: nothing is left for it, as every --format has a file", o.output)
 	}
 	return outs, nil
@@ -88,7 +94,7 @@ func writable(path string) error {
 // the format is one that is added to what is there; it is not touched before all
 // that goes into it is there, so that an error leaves no part of a report behind.
 func (a *app) create(out output, write func(io.Writer) error) (err error) {
-	if out.path == "" {
+	if out.path == "" || out.path == stdoutPath {
 		return write(a.stdout)
 	}
 	var text bytes.Buffer

@@ -20,7 +20,7 @@ type licenseOptions struct {
 }
 
 func (o *licenseOptions) flags(f *pflag.FlagSet) {
-	f.StringArrayVar(&o.classes, "license-class", nil, "`CLASS=ID[,ID…]` puts licences into a class (public-domain, permissive, weak-copyleft, strong-copyleft, network-copyleft, proprietary, unknown), whatever the built-in table says; an id may end in *; may be given several times")
+	f.StringArrayVar(&o.classes, "license-class", nil, "`CLASS=ID[,ID...]` puts licences into a class (public-domain, permissive, weak-copyleft, strong-copyleft, network-copyleft, proprietary, unknown), whatever the built-in table says; an id may end in *; may be given several times")
 }
 
 // table is the built-in table with what the flags change.

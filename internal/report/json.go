@@ -73,14 +73,20 @@ func appendJSONEscape(out []byte, c rune) []byte {
 // passed over; a report of another schema version is an error.
 func ReadJSON(r io.Reader) (*Report, error) {
 	var report Report
-	if err := json.NewDecoder(r).Decode(&report); err != nil {
+	d := json.NewDecoder(r)
+	if err := d.Decode(&report); err != nil {
 		return nil, fmt.Errorf("read JSON report: %w", err)
 	}
-	switch report.SchemaVersion {
-	case SchemaVersion:
-		return &report, nil
-	case "":
+	if d.More() {
+		return nil, fmt.Errorf("read JSON report: more than one report in it, as of --all-platforms: give one of an image with --platform")
+	}
+	switch {
+	case report.SchemaVersion == "":
 		return nil, fmt.Errorf("read JSON report: no schema_version; is it a report of strata scan -f json?")
+	case report.SchemaVersion == SchemaVersion && report.Findings == nil: // it would pass for an image without any
+		return nil, fmt.Errorf("read JSON report: no findings in it; is it a report of strata scan -f json, and not of licences or a plan?")
+	case report.SchemaVersion == SchemaVersion:
+		return &report, nil
 	}
 	return nil, fmt.Errorf("read JSON report: its schema version is %q, this program reads %q; scan the image again", report.SchemaVersion, SchemaVersion)
 }

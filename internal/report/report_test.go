@@ -50,6 +50,8 @@ func TestReadJSONRefuses(t *testing.T) {
 		"nothing":                {"", "EOF"},
 		"JSON of something else": {`{"bomFormat":"CycloneDX"}`, "no schema_version"},
 		"another version":        {`{"schema_version":"2"}`, `"2"`},
+		"a report of licences":   {`{"schema_version":"1","packages":[]}`, "no findings in it"},
+		"several reports":        {`{"schema_version":"1","findings":[]} {"schema_version":"1","findings":[]}`, "more than one report"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := ReadJSON(strings.NewReader(tt.in)); err == nil || !strings.Contains(err.Error(), tt.want) {

@@ -178,7 +178,7 @@ func (g *gitlabWriter) messages(aside int) {
 	for i := range g.report.Problems {
 		p := &g.report.Problems[i]
 		level := "warn"
-		if p.Incomplete {
+		if p.Incomplete && g.doc.Scan.Status == "failure" { // else it is accepted
 			level = "fatal"
 		}
 		g.say(level, strings.TrimPrefix(p.Path+": "+cmp.Or(p.Message, "could not be analysed"), ": "))

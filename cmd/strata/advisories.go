@@ -33,6 +33,14 @@ func (o *advisoryOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.mirror.epss, "epss", "", "`URL` or file of FIRST's EPSS scores, or none (default FIRST's own with the default mirror)")
 }
 
+// check finds mistakes in the flags before any work is done.
+func (o *advisoryOptions) check() error {
+	if o.maxAge < 0 {
+		return fmt.Errorf("--db-max-age %s: want 0s, which always updates, or more", o.maxAge)
+	}
+	return nil
+}
+
 // An origin says what the advisories of a scan are.
 type origin struct {
 	advisories report.Advisories

@@ -95,8 +95,8 @@ func (o *fixOptions) check() ([]output, error) {
 	if err := o.imageOptions.check(); err != nil {
 		return nil, err
 	}
-	if o.maxAge < 0 {
-		return nil, fmt.Errorf("--db-max-age %s: want 0s, which always updates, or more", o.maxAge)
+	if err := o.advisoryOptions.check(); err != nil {
+		return nil, err
 	}
 	if o.tags < 0 || o.tags > 100 {
 		return nil, fmt.Errorf("--tags %d: want a number from 0 to 100", o.tags)
@@ -107,8 +107,8 @@ func (o *fixOptions) check() ([]output, error) {
 	if o.target != "" && o.dockerfile == "" {
 		return nil, errors.New("--target: names a stage of the --dockerfile, which is not given")
 	}
-	if !slices.Contains([]string{"auto", "always", "never"}, o.color) {
-		return nil, fmt.Errorf("--color %s: want auto, always or never", o.color)
+	if err := checkColor(o.color); err != nil {
+		return nil, err
 	}
 	outputs, err := o.outputs(report.PlanFormats()[0], report.CheckPlanFormat)
 	if err == nil && o.dockerfile == "" && slices.ContainsFunc(outputs, func(out output) bool { return out.format == "diff" }) {
@@ -253,10 +253,9 @@ func (a *app) planInput(ctx context.Context, ref string, o *fixOptions, in *reme
 		}
 		in.Candidates = append(in.Candidates, remedy.Candidate{Image: b.Image, Inventory: &b.Inventory, Match: &m})
 	}
-	return report.New(report.Scanned{
-		Tool: report.Tool{Name: "strata", Version: version()}, Image: res.Image, Layers: res.Layers,
-		Inventory: &res.Inventory, Match: &found, Advisories: from.advisories, Problems: from.problems,
-	}), nil
+	s := scannedOf(res, &found)
+	s.Advisories, s.Problems = from.advisories, from.problems
+	return report.New(s), nil
 }
 
 // candidates are the images that may become the base: those of its repository

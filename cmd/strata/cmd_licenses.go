@@ -83,7 +83,7 @@ func (o *licensesOptions) reportFlags(f *pflag.FlagSet) {
 
 // licenses runs the command.
 func (a *app) licenses(ctx context.Context, ref string, o *licensesOptions) error {
-	if err := o.check(); err != nil {
+	if err := errors.Join(o.check(), checkColor(o.color)); err != nil {
 		return err
 	}
 	outputs, err := o.outputs("table", func(name string) error {

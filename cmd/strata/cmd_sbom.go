@@ -108,7 +108,7 @@ func (a *app) sbom(ctx context.Context, ref string, o *sbomOptions) error {
 
 // check finds mistakes in the flags before any work is done.
 func (o *sbomOptions) check() ([]output, error) {
-	if err := o.imageOptions.check(); err != nil {
+	if err := errors.Join(o.imageOptions.check(), o.advisoryOptions.check()); err != nil {
 		return nil, err
 	}
 	outputs, err := o.outputs(report.FormatCycloneDX, report.CheckSBOMFormat)

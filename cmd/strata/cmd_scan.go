@@ -154,8 +154,8 @@ func (o *scanOptions) check() ([]output, error) {
 	if err := o.imageOptions.check(); err != nil {
 		return nil, err
 	}
-	if o.maxAge < 0 {
-		return nil, fmt.Errorf("--db-max-age %s: want 0s, which always updates, or more", o.maxAge)
+	if err := o.advisoryOptions.check(); err != nil {
+		return nil, err
 	}
 	if _, err := scanners(o.scanners); err != nil {
 		return nil, err
@@ -168,8 +168,8 @@ func (o *scanOptions) checkReport() ([]output, error) {
 	if _, err := o.filter(); err != nil {
 		return nil, err
 	}
-	if !slices.Contains([]string{"auto", "always", "never"}, o.color) {
-		return nil, fmt.Errorf("--color %s: want auto, always or never", o.color)
+	if err := checkColor(o.color); err != nil {
+		return nil, err
 	}
 	outputs, err := o.outputs("table", report.CheckFormat)
 	if err != nil {

@@ -57,7 +57,7 @@ func (o *vexOptions) documentFlags(f *pflag.FlagSet) {
 }
 
 func (a *app) writeVEX(ctx context.Context, ref string, o *vexOptions) error {
-	if err := o.check(); err != nil {
+	if err := errors.Join(o.imageOptions.check(), o.advisoryOptions.check()); err != nil {
 		return err
 	}
 	if err := writable(o.output); err != nil {

@@ -108,10 +108,16 @@ func (a *app) matched(ctx context.Context, res *scan.Result, db *store.Advisorie
 	if err != nil {
 		return nil, err
 	}
-	return report.New(report.Scanned{
-		Tool: report.Tool{Name: "strata", Version: version()}, Image: res.Image, Layers: res.Layers,
-		Inventory: &res.Inventory, Match: &found, Advisories: from.advisories, Problems: from.problems, Classes: classes,
-	}), nil
+	s := scannedOf(res, &found)
+	s.Advisories, s.Problems, s.Classes = from.advisories, from.problems, classes
+	return report.New(s), nil
+}
+
+// scannedOf is what the report of a scanned image is made of in any case.
+func scannedOf(res *scan.Result, found *match.Result) report.Scanned {
+	return report.Scanned{
+		Tool: report.Tool{Name: "strata", Version: version()}, Image: res.Image, Layers: res.Layers, Inventory: &res.Inventory, Match: found,
+	}
 }
 
 // timeoutCause names the flag rather than the mechanism.

@@ -76,10 +76,9 @@ func (a *app) withoutAdvisories(ctx context.Context, ref string, o *imageOptions
 	}
 	var reports []*report.Report
 	for _, res := range results {
-		reports = append(reports, report.New(report.Scanned{
-			Tool: report.Tool{Name: "strata", Version: version()}, Image: res.Image, Layers: res.Layers,
-			Inventory: &res.Inventory, Match: &match.Result{}, Scanners: []report.Scanner{report.ScanLicenses}, Classes: classes,
-		}))
+		s := scannedOf(res, &match.Result{})
+		s.Scanners, s.Classes = []report.Scanner{report.ScanLicenses}, classes
+		reports = append(reports, report.New(s))
 	}
 	return reports, nil
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"golang.org/x/term"
@@ -34,6 +36,14 @@ func descriptor(w io.Writer) (int, bool) {
 		return 0, false
 	}
 	return int(f.Fd()), true
+}
+
+// checkColor tells whether --color is what useColor knows.
+func checkColor(mode string) error {
+	if !slices.Contains([]string{"auto", "always", "never"}, mode) {
+		return fmt.Errorf("--color %s: want auto, always or never", mode)
+	}
+	return nil
 }
 
 // useColor decides on colours for w: by --color when it is always or never, else

@@ -29,21 +29,8 @@ const MaxCopyright = 2 << 20
 // gives its text, the text tells.
 func (r *Recogniser) Copyright(b []byte) Copyright {
 	b = b[:min(len(b), MaxCopyright)]
-	key := sha256.Sum256(b) // packages of one source have the same
-	r.mu.Lock()
-	c, ok := r.copyrights[key]
-	r.mu.Unlock()
-	if ok {
-		return c
-	}
-	c = r.copyright(b)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.copyrights == nil || len(r.copyrights) >= maxKnown {
-		r.copyrights = map[[sha256.Size]byte]Copyright{}
-	}
-	r.copyrights[key] = c
-	return c
+	// Packages of one source have the same.
+	return r.copyrights.get(sha256.Sum256(b), func() Copyright { return r.copyright(b) })
 }
 
 func (r *Recogniser) copyright(b []byte) Copyright {

@@ -35,12 +35,14 @@ const MaxText = 256 << 10
 // zero Recogniser is ready; it is safe for concurrent use. It knows texts again
 // that it has seen, also with other names of holders.
 type Recogniser struct {
-	mu    sync.Mutex
-	known map[[sha256.Size]byte]findings
-	// copyrights are what was read of copyright files.
-	copyrights map[[sha256.Size]byte]Copyright
+	// texts by their essence.
+	texts memo[[sha256.Size]byte, findings]
+	// copyrights are what was read of copyright files, by their checksum.
+	copyrights memo[[sha256.Size]byte, Copyright]
 	// names are what Normalise made of names in copyright files.
-	names map[string]Expression
+	names memo[string, Expression]
+
+	mu sync.Mutex
 	// scanners by the number of the licence, made when first needed.
 	scanners map[uint16]*scanner
 }
@@ -49,9 +51,6 @@ type scanner struct {
 	once    sync.Once
 	scanner *licensecheck.Scanner
 }
-
-// maxKnown bounds the memory of texts.
-const maxKnown = 4096
 
 // Recognise tells which licences a text is of. It costs time in proportion to the
 // text's length, up to MaxText, whatever is in it.
@@ -65,20 +64,7 @@ func (r *Recogniser) Recognise(text []byte) Text {
 
 // normalise is Normalise, which copyright files ask for the same names again and again.
 func (r *Recogniser) normalise(name string) Expression {
-	r.mu.Lock()
-	e, ok := r.names[name]
-	r.mu.Unlock()
-	if ok {
-		return e
-	}
-	e = Normalise(name)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.names == nil || len(r.names) >= maxKnown {
-		r.names = map[string]Expression{}
-	}
-	r.names[name] = e
-	return e
+	return r.names.get(name, func() Expression { return Normalise(name) })
 }
 
 // findings are the licences of which a text has the whole text or notice, and how
@@ -91,21 +77,7 @@ type findings struct {
 // find finds the licences in a text, or knows them from before.
 func (r *Recogniser) find(text []byte) findings {
 	words := appendWords(nil, text)
-	key := essence(text, words)
-	r.mu.Lock()
-	known, ok := r.known[key]
-	r.mu.Unlock()
-	if ok {
-		return known
-	}
-	found := r.recognise(text, words)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.known == nil || len(r.known) >= maxKnown {
-		r.known = map[[sha256.Size]byte]findings{}
-	}
-	r.known[key] = found
-	return found
+	return r.texts.get(essence(text, words), func() findings { return r.recognise(text, words) })
 }
 
 // essence is a checksum of the text's words without the lines that name holders.

@@ -76,8 +76,8 @@ THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLI
 			t.Errorf("%+v", got)
 		}
 	}
-	if len(r.known) != 1 || len(r.scanners) > 2 {
-		t.Errorf("%d texts known, %d licences compiled: want 1 and few", len(r.known), len(r.scanners))
+	if len(r.texts.known) != 1 || len(r.scanners) > 2 {
+		t.Errorf("%d texts known, %d licences compiled: want 1 and few", len(r.texts.known), len(r.scanners))
 	}
 	if got := r.Recognise(append(text("Carol"), strings.Repeat("You must also wear a hat. ", 100)...)); !got.Expression.Zero() || got.Coverage > 50 {
 		t.Errorf("with conditions of its own: %+v", got)

@@ -3,6 +3,7 @@ package remedy
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -152,7 +153,7 @@ func (p *planner) packageSteps() {
 	}
 	byLayer := map[int][]*Change{}
 	var lower []*Change
-	for _, pkg := range sortedInts(byPackage) {
+	for _, pkg := range slices.Sorted(maps.Keys(byPackage)) {
 		ch := p.change(pkg, byPackage[pkg])
 		if ch == nil {
 			continue
@@ -163,19 +164,10 @@ func (p *planner) packageSteps() {
 			lower = append(lower, ch)
 		}
 	}
-	for _, layer := range sortedInts(byLayer) {
+	for _, layer := range slices.Sorted(maps.Keys(byLayer)) {
 		p.layerSteps(layer, byLayer[layer])
 	}
 	p.upgradeStep(lower)
-}
-
-func sortedInts[V any](m map[int]V) []int {
-	keys := make([]int, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 // change is the upgrade of one package; nil when none fixes anything.
@@ -280,7 +272,7 @@ func (p *planner) layerSteps(layer int, changes []*Change) {
 		d.Title = p.title(here, s)
 		p.drafts = append(p.drafts, d)
 	}
-	for _, file := range sortedKeys(files) {
+	for _, file := range slices.Sorted(maps.Keys(files)) {
 		d := p.draft(StepProject, layer, s, files[file])
 		d.Title = fmt.Sprintf("In %s, take %s", strings.TrimSuffix(file, majorStep), p.names(files[file]))
 		if strings.HasPrefix(file, goToolchain) {

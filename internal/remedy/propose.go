@@ -1,6 +1,7 @@
 package remedy
 
 import (
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -97,7 +98,7 @@ func (c *site) inScript(p *proposal, s *script, changes []*Change) (rest []*Chan
 			unnamed[last.manager.kind] = append(unnamed[last.manager.kind], ch)
 		}
 	}
-	for _, kind := range sortedKeys(unnamed) {
+	for _, kind := range slices.Sorted(maps.Keys(unnamed)) {
 		last := all[len(all)-1]
 		for _, k := range all {
 			if k.manager.kind == kind && (k.install && !k.files || last.manager.kind != kind) {
@@ -107,15 +108,6 @@ func (c *site) inScript(p *proposal, s *script, changes []*Change) (rest []*Chan
 		c.unnamed(p, s, &last, unnamed[kind])
 	}
 	return rest
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 // named changes the arguments that name the package.

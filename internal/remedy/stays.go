@@ -3,6 +3,7 @@ package remedy
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	"strata/internal/inventory"
@@ -101,7 +102,7 @@ func (p *planner) rebuilds() {
 			by[p.Match.Findings[i].Package] = append(by[p.Match.Findings[i].Package], i)
 		}
 	}
-	for _, pkg := range sortedInts(by) {
+	for _, pkg := range slices.Sorted(maps.Keys(by)) {
 		ip := &p.Inventory.Packages[pkg]
 		p.plan.Rebuilds = append(p.plan.Rebuilds, Rebuild{
 			Type: ip.Type, Name: ip.Name, Version: ip.Version, Layer: ip.Layer, StateLayer: ip.StateLayer, State: ip.State,

@@ -39,6 +39,12 @@ func queriesOf(packages []inventory.ImagePackage) []query {
 	return out
 }
 
+// Keys are the names by which advisories may know the package, each once, sorted:
+// an advisory that names none of them says nothing of it.
+func Keys(p *inventory.ImagePackage) []advisory.Key {
+	return keysOf(queriesOf([]inventory.ImagePackage{*p}))
+}
+
 type nameVersion struct{ name, version string }
 
 // namesOf are the names, each with its version, by which the advisories of the

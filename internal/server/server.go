@@ -1,0 +1,118 @@
+// Package server is `strata serve`: the JSON API with its description in OpenAPI
+// 3.1, the webhooks and the scanner API that registries call, health and metrics,
+// and Run, which does all of it and the jobs in the background.
+//
+// Handlers return errors; one place (fail) makes problem documents of them
+// (RFC 9457). What is done is done by packages store, jobs and auth.
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	_ "github.com/prometheus/client_golang/prometheus"                  // used by the metrics
+	_ "go.opentelemetry.io/otel"                                        // used by the traces
+	_ "go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp" // used by the traces
+	_ "go.opentelemetry.io/otel/sdk/trace"                              // used by the traces
+	_ "go.opentelemetry.io/otel/trace"                                  // used by the traces
+
+	"strata/internal/auth"
+	"strata/internal/jobs"
+	"strata/internal/store"
+)
+
+// Options of New. DB is needed; the rest of the zero value is useful.
+type Options struct {
+	// DB is the database, which the caller closes.
+	DB *store.DB
+	// Enqueue gives a job to the queue.
+	Enqueue func(context.Context, ...jobs.Job) error
+	// Version of the program.
+	Version string
+	// Log gets what is worth telling; nil is silent.
+	Log *slog.Logger
+	// Now is time.Now by default.
+	Now func() time.Time
+}
+
+// A Server answers requests. It has no state of its own but caches, so that any
+// instance answers any request.
+type Server struct {
+	o   Options
+	mux *http.ServeMux
+	api huma.API
+}
+
+// New makes a server.
+func New(o Options) (*Server, error) {
+	if o.DB == nil {
+		return nil, errors.New("server: no database")
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	s := &Server{o: o, mux: http.NewServeMux()}
+	config := huma.DefaultConfig("Strata", o.Version)
+	config.OpenAPIPath = "/api/v1/openapi"
+	config.DocsPath, config.SchemasPath = "", "/api/v1/schemas"
+	s.api = humago.New(s.mux, config)
+	s.routes()
+	return s, nil
+}
+
+// routes registers every route, a line for each part of the API.
+func (s *Server) routes() {
+	s.registerLicenses()
+}
+
+// Handler answers the requests of one listener.
+func (s *Server) Handler() http.Handler { return s.mux }
+
+// operation describes a handler: what it does, the least role that may ask
+// for it, and the part of the API it belongs to.
+func operation(method, path, id, summary, part string, role auth.Role) huma.Operation {
+	return huma.Operation{Method: method, Path: "/api/v1" + path, OperationID: id, Summary: summary, Tags: []string{part}, Metadata: map[string]any{"role": role}}
+}
+
+// fail is the one place where errors become answers: what is not found is 404,
+// what contradicts is 409, what was wrong with the request says so itself, and the
+// rest is 500 with the reason in the log only.
+func (s *Server) fail(ctx context.Context, err error) error {
+	var status huma.StatusError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &status):
+		return err
+	case errors.Is(err, store.ErrNotFound):
+		return huma.Error404NotFound(err.Error())
+	case errors.Is(err, store.ErrConflict):
+		return huma.Error409Conflict(err.Error())
+	case ctx.Err() != nil:
+		return huma.NewError(499, "the client went away")
+	}
+	s.o.Log.ErrorContext(ctx, "request failed", "error", err)
+	return huma.Error500InternalServerError("something went wrong in the server; its log has the reason")
+}
+
+// A Page is one page of a list, in the order of the list's key.
+type Page[T any] struct {
+	Items []T `json:"items"`
+	// Next is the cursor of the next page; empty on the last one.
+	Next string `json:"next,omitempty" doc:"cursor of the next page; absent on the last"`
+}
+
+// PageInput is what every list may be asked.
+type PageInput struct {
+	Cursor string `query:"cursor" doc:"where the page begins: next of the page before"`
+	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50"`
+}

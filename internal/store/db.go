@@ -1,0 +1,227 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/klauspost/compress/zstd"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+)
+
+//go:embed migrations/server/*.sql
+var serverMigrationFiles embed.FS
+
+// DB is the database of `strata serve`: SQLite for one instance, PostgreSQL for
+// any number. Every statement is one text for both. Its methods are safe for
+// concurrent use, by any number of instances on PostgreSQL.
+type DB struct {
+	// db reads and writes; on SQLite it has several connections, writers wait for
+	// each other.
+	db *sql.DB
+	// pool is what db is made of on PostgreSQL; nil on SQLite.
+	pool *pgxpool.Pool
+	// path is the file on SQLite; empty on PostgreSQL.
+	path string
+	now  func() time.Time
+	enc  *zstd.Encoder
+	dec  *zstd.Decoder
+}
+
+// DBOptions of OpenDB. The zero value is useful.
+type DBOptions struct {
+	// Now is written as the time of changes; time.Now by default.
+	Now func() time.Time
+	// MaxConns bounds the connections of this instance to PostgreSQL; 16 by default.
+	MaxConns int
+}
+
+// OpenDB opens the database of a server and brings its tables to the form of this
+// version; of several instances that start at once, one does. location is a URL
+// postgres://… or the path of an SQLite file, which is made when it is not there.
+func OpenDB(ctx context.Context, location string, o DBOptions) (*DB, error) {
+	d := &DB{now: o.Now}
+	if d.now == nil {
+		d.now = time.Now
+	}
+	if err := d.open(ctx, location, o); err != nil {
+		return nil, fmt.Errorf("database %s: %w", redactLocation(location), errors.Join(err, d.Close()))
+	}
+	return d, nil
+}
+
+// redactLocation has no password.
+func redactLocation(location string) string {
+	if !isPostgres(location) {
+		return location
+	}
+	c, err := pgx.ParseConfig(location)
+	if err != nil {
+		return "postgres://…"
+	}
+	return fmt.Sprintf("postgres://%s@%s/%s", c.User, c.Host, c.Database)
+}
+
+func isPostgres(location string) bool {
+	return strings.HasPrefix(location, "postgres://") || strings.HasPrefix(location, "postgresql://")
+}
+
+func (d *DB) open(ctx context.Context, location string, o DBOptions) (err error) {
+	if d.enc, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(256<<10)); err != nil {
+		return err
+	}
+	if d.dec, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(maxCachedLayer)); err != nil {
+		return err
+	}
+	if isPostgres(location) {
+		err = d.openPostgres(ctx, location, o)
+	} else {
+		err = d.openSQLite(location)
+	}
+	if err != nil {
+		return err
+	}
+	return d.migrate(ctx)
+}
+
+func (d *DB) openPostgres(ctx context.Context, location string, o DBOptions) error {
+	c, err := pgxpool.ParseConfig(location)
+	if err != nil {
+		return err
+	}
+	c.MaxConns = 16
+	if o.MaxConns > 0 {
+		c.MaxConns = int32(o.MaxConns)
+	}
+	if d.pool, err = pgxpool.NewWithConfig(ctx, c); err != nil {
+		return err
+	}
+	d.db = stdlib.OpenDBFromPool(d.pool)
+	return d.db.PingContext(ctx)
+}
+
+func (d *DB) openSQLite(path string) (err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	d.path = path
+	// synchronous(FULL): what was told to be kept is kept after a power cut.
+	d.db, err = sql.Open("sqlite", sqliteURI(path, "_pragma=busy_timeout(30000)", "_pragma=journal_mode(WAL)", "_pragma=synchronous(FULL)",
+		"_pragma=foreign_keys(ON)", "_pragma=temp_store(MEMORY)", "_pragma=cache_size(-65536)", "_txlock=immediate"))
+	if err != nil {
+		return err
+	}
+	d.db.SetMaxOpenConns(16)
+	return nil
+}
+
+// migrate brings the tables to the newest form. On PostgreSQL it holds an advisory
+// lock, so that instances that start together don't disturb each other.
+func (d *DB) migrate(ctx context.Context) error {
+	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger())}
+	dialect := goose.DialectSQLite3
+	if d.pool != nil {
+		dialect = goose.DialectPostgres
+		locker, err := lock.NewPostgresSessionLocker()
+		if err != nil {
+			return err
+		}
+		options = append(options, goose.WithSessionLocker(locker))
+	}
+	p, err := goose.NewProvider(dialect, d.db, serverMigrations{sqlite: d.pool == nil}, options...)
+	if err != nil {
+		return err
+	}
+	_, err = p.Up(ctx)
+	return err
+}
+
+// serverMigrations are the embedded migrations, which are written for PostgreSQL;
+// for SQLite the type of ids is put in its words.
+type serverMigrations struct{ sqlite bool }
+
+// Open implements fs.FS.
+func (m serverMigrations) Open(name string) (fs.File, error) {
+	name = path.Join("migrations/server", name)
+	f, err := serverMigrationFiles.Open(name)
+	if err != nil || !m.sqlite || path.Ext(name) != ".sql" {
+		return f, err
+	}
+	text, err := io.ReadAll(f)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return &migrationFile{File: f, Reader: strings.NewReader(strings.ReplaceAll(string(text),
+		"BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY", "INTEGER PRIMARY KEY"))}, nil
+}
+
+// A migrationFile is a file with other content.
+type migrationFile struct {
+	fs.File
+	*strings.Reader
+}
+
+func (f *migrationFile) Read(p []byte) (int, error) { return f.Reader.Read(p) }
+
+// Close frees the database.
+func (d *DB) Close() error {
+	var errs []error
+	if d.db != nil {
+		errs = append(errs, d.db.Close())
+	}
+	if d.pool != nil {
+		d.pool.Close()
+	}
+	if d.enc != nil {
+		errs = append(errs, d.enc.Close())
+	}
+	if d.dec != nil {
+		d.dec.Close()
+	}
+	return errors.Join(errs...)
+}
+
+// Pool is the connections to PostgreSQL, for package jobs; nil on SQLite.
+func (d *DB) Pool() *pgxpool.Pool { return d.pool }
+
+// Path is the file of an SQLite database; empty on PostgreSQL.
+func (d *DB) Path() string { return d.path }
+
+// Ping tells whether the database answers.
+func (d *DB) Ping(ctx context.Context) error { return d.db.PingContext(ctx) }
+
+// micros is a time as columns have it; nil for the zero time.
+func micros(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.UnixMicro()
+}
+
+// fromMicros reads what micros wrote.
+func fromMicros(v sql.NullInt64) time.Time {
+	if !v.Valid {
+		return time.Time{}
+	}
+	return time.UnixMicro(v.Int64).UTC()
+}
+
+// ErrNotFound is wrapped by errors about what is not in the database.
+var ErrNotFound = errors.New("not found")
+
+// ErrConflict is wrapped by errors about what contradicts what is there: a name
+// that is taken, a fence that has passed.
+var ErrConflict = errors.New("conflict")

@@ -1,0 +1,55 @@
+package store
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"strata/internal/imagetest"
+)
+
+// onEngines runs a test on both engines, each with an empty database.
+func onEngines(t *testing.T, test func(t *testing.T, db *DB)) {
+	t.Helper()
+	t.Run("sqlite", func(t *testing.T) { test(t, openTestDB(t, filepath.Join(t.TempDir(), "strata.db"))) })
+	t.Run("postgres", func(t *testing.T) { test(t, openTestDB(t, testPostgres(t))) })
+}
+
+// testPostgres is an empty database on a real server; without one the test is
+// skipped, or fails where all must run.
+func testPostgres(t testing.TB) string {
+	t.Helper()
+	location, err := imagetest.Postgres(t)
+	if err != nil {
+		if os.Getenv("STRATA_TEST_REQUIRE") == "all" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	return location
+}
+
+func openTestDB(t testing.TB, location string) *DB {
+	t.Helper()
+	db, err := OpenDB(t.Context(), location, DBOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+func TestOpenDB(t *testing.T) {
+	onEngines(t, func(t *testing.T, db *DB) {
+		if err := db.Ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.migrate(t.Context()); err != nil {
+			t.Errorf("again: %v", err)
+		}
+		var id int64
+		if err := db.db.QueryRowContext(t.Context(), `INSERT INTO licenses (expression, class) VALUES ($1, $2) RETURNING id`, "MIT", "permissive").Scan(&id); err != nil || id == 0 {
+			t.Errorf("id %d, error %v", id, err)
+		}
+	})
+}

@@ -6,17 +6,23 @@ package auth
 
 import (
 	"context"
+	"fmt"
 
 	_ "github.com/coreos/go-oidc/v3/oidc" // used by the login with OpenID Connect
 	_ "golang.org/x/crypto/argon2"        // used by passwords
 	_ "golang.org/x/oauth2"               // used by the login with OpenID Connect
+
+	"strata/internal/store"
 )
 
 // A Role is what someone may do. Each may all that those before it may.
 type Role string
 
-// The roles, from the least.
+// The roles, from the least. Anyone and Known are no roles to be granted: they say of
+// an operation that anyone may ask for it, or all who are known.
 const (
+	Anyone Role = "anyone"
+	Known  Role = "known"
 	// Viewer sees images, findings and impact of its repositories.
 	Viewer Role = "viewer"
 	// Developer has images scanned, too, and submits inventories.
@@ -42,6 +48,18 @@ type Identity struct {
 	Grants    []Grant
 }
 
+// ParseRole reads a role that can be granted.
+func ParseRole(s string) (Role, error) {
+	if r := Role(s); r.rank() > 0 {
+		return r, nil
+	}
+	return "", fmt.Errorf("role %q: want viewer, developer, security or administrator", s)
+}
+
+// Match tells whether one of the globs names it; a name is "REGISTRY/REPOSITORY", *
+// is any run of characters within a segment, ** any run at all.
+func Match(globs []string, name string) bool { return store.MatchName(globs, name) }
+
 // rank orders roles; 0 is none.
 func (r Role) rank() int {
 	switch r {
@@ -55,6 +73,14 @@ func (r Role) rank() int {
 		return 4
 	}
 	return 0
+}
+
+// Actor is who it is for the audit log; "strata" for the server itself.
+func (i *Identity) Actor() string {
+	if i == nil {
+		return "strata"
+	}
+	return i.Name + " (" + i.Via + ")"
 }
 
 // May tells whether the identity has the role, or a higher one, over everything.

@@ -47,6 +47,9 @@ type Server struct {
 	o   Options
 	mux *http.ServeMux
 	api huma.API
+	// access tells who sends a request; handler is mux with what goes before it.
+	access  *auth.Access
+	handler http.Handler
 }
 
 // New makes a server.
@@ -64,8 +67,15 @@ func New(o Options) (*Server, error) {
 	config := huma.DefaultConfig("Strata", o.Version)
 	config.OpenAPIPath = "/api/v1/openapi"
 	config.DocsPath, config.SchemasPath = "", "/api/v1/schemas"
+	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"token":   {Type: "http", Scheme: "bearer", Description: "An API token, strata_…"},
+		"session": {Type: "apiKey", In: "cookie", Name: "strata", Description: "The cookie of a login; __Host-strata where the server is reached by https."},
+	}
+	s.access = &auth.Access{DB: o.DB, Log: o.Log, Now: o.Now}
 	s.api = humago.New(s.mux, config)
+	s.api.UseMiddleware(s.authorise)
 	s.routes()
+	s.handler = s.authenticate(s.mux)
 	return s, nil
 }
 
@@ -75,12 +85,23 @@ func (s *Server) routes() {
 }
 
 // Handler answers the requests of one listener.
-func (s *Server) Handler() http.Handler { return s.mux }
+func (s *Server) Handler() http.Handler { return s.handler }
 
 // operation describes a handler: what it does, the least role that may ask
-// for it, and the part of the API it belongs to.
+// for it, and the part of the API it belongs to. For viewers and developers the role
+// over some repositories is enough; for what security and administrators do it must be
+// over all (else see scoped).
 func operation(method, path, id, summary, part string, role auth.Role) huma.Operation {
-	return huma.Operation{Method: method, Path: "/api/v1" + path, OperationID: id, Summary: summary, Tags: []string{part}, Metadata: map[string]any{"role": role}}
+	op := huma.Operation{
+		Method: method, Path: "/api/v1" + path, OperationID: id, Summary: summary, Tags: []string{part},
+		Metadata:    map[string]any{"role": role, "scoped": role == auth.Viewer || role == auth.Developer},
+		Security:    []map[string][]string{{"token": {}}, {"session": {}}},
+		Description: "Least role: " + string(role) + ".",
+	}
+	if role == auth.Anyone {
+		op.Security = []map[string][]string{}
+	}
+	return op
 }
 
 // fail is the one place where errors become answers: what is not found is 404,

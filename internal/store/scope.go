@@ -1,0 +1,65 @@
+package store
+
+import "strings"
+
+// MatchName tells whether one of the globs names it: * is any run of characters
+// but slashes, ** any run at all, everything else itself. Names are
+// "REGISTRY/REPOSITORY". No glob matches nothing.
+func MatchName(globs []string, name string) bool {
+	for _, g := range globs {
+		if matchGlob(g, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// InScope is MatchName, with nil for no limit.
+func InScope(scope []string, name string) bool { return scope == nil || MatchName(scope, name) }
+
+// matchGlob goes through the name once for each star of the glob, at most: what a
+// star before the last one takes need not be thought over again, but where only the
+// wider ** can.
+func matchGlob(glob, name string) bool {
+	if i := strings.IndexByte(glob, '*'); i < 0 {
+		return glob == name
+	} else if !strings.HasPrefix(name, glob[:i]) {
+		return false
+	} else {
+		glob, name = glob[i:], name[i:]
+	}
+	// reach[j]: the part of the glob so far can match name[:j].
+	reach := make([]bool, len(name)+1)
+	reach[0] = true
+	for len(glob) > 0 {
+		next := make([]bool, len(name)+1)
+		switch {
+		case strings.HasPrefix(glob, "**"):
+			glob = strings.TrimLeft(glob, "*")
+			spread(reach, next, name, false)
+		case glob[0] == '*':
+			glob = glob[1:]
+			spread(reach, next, name, true)
+		default:
+			for j := range len(name) {
+				next[j+1] = reach[j] && name[j] == glob[0]
+			}
+			glob = glob[1:]
+		}
+		reach = next
+	}
+	return reach[len(name)]
+}
+
+// spread lets a star take any number of characters from each place that was
+// reached; one that stops at slashes goes to the next one at most.
+func spread(from, to []bool, name string, stops bool) {
+	on := false
+	for j := range to {
+		if j > 0 && stops && name[j-1] == '/' {
+			on = false
+		}
+		on = on || from[j]
+		to[j] = on
+	}
+}

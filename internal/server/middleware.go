@@ -26,6 +26,9 @@ func (s *Server) authenticate(next http.Handler) http.Handler {
 				return
 			}
 		}
+		if who != nil {
+			noteOf(r.Context()).who = who.Name
+		}
 		next.ServeHTTP(w, r.WithContext(auth.With(r.Context(), who)))
 	})
 }

@@ -11,16 +11,15 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
-	_ "github.com/prometheus/client_golang/prometheus"                  // used by the metrics
-	_ "go.opentelemetry.io/otel"                                        // used by the traces
-	_ "go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp" // used by the traces
-	_ "go.opentelemetry.io/otel/sdk/trace"                              // used by the traces
-	_ "go.opentelemetry.io/otel/trace"                                  // used by the traces
+	"go.opentelemetry.io/otel/trace"
 
 	"strata/internal/auth"
 	"strata/internal/jobs"
@@ -33,8 +32,19 @@ type Options struct {
 	DB *store.DB
 	// Enqueue gives a job to the queue.
 	Enqueue func(context.Context, ...jobs.Job) error
+	// QueueReady tells why the queue can't work now; nil is always ready.
+	QueueReady func(context.Context) error
 	// Version of the program.
 	Version string
+	// PublicURL is what users reach the server by ("https://strata.example"); empty for
+	// not known. Cookies are for https alone where it is https.
+	PublicURL string
+	// TrustedProxies are the networks of proxies whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix
+	// OpenMetrics gives /metrics to anyone.
+	OpenMetrics bool
+	// Tracer gets a span for each request; nil is none.
+	Tracer trace.Tracer
 	// Log gets what is worth telling; nil is silent.
 	Log *slog.Logger
 	// Now is time.Now by default.
@@ -48,9 +58,16 @@ type Server struct {
 	mux *http.ServeMux
 	api huma.API
 	// access tells who sends a request; handler is mux with what goes before it.
-	access  *auth.Access
-	handler http.Handler
+	access   *auth.Access
+	handler  http.Handler
+	metrics  *metrics
+	progress recent[[]store.RegistryProgress]
+	// draining is set when the server stops.
+	draining atomic.Bool
 }
+
+// secure tells whether browsers reach the server by https.
+func (o *Options) secure() bool { return strings.HasPrefix(o.PublicURL, "https://") }
 
 // New makes a server.
 func New(o Options) (*Server, error) {
@@ -63,24 +80,30 @@ func New(o Options) (*Server, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	o.Log = slog.New(requestLog{o.Log.Handler()})
 	s := &Server{o: o, mux: http.NewServeMux()}
+	s.metrics = newMetrics(s)
 	config := huma.DefaultConfig("Strata", o.Version)
 	config.OpenAPIPath = "/api/v1/openapi"
-	config.DocsPath, config.SchemasPath = "", "/api/v1/schemas"
+	config.DocsPath, config.SchemasPath = "", ""
+	config.CreateHooks = nil // no $schema in every answer: the description is in one place
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"token":   {Type: "http", Scheme: "bearer", Description: "An API token, strata_…"},
 		"session": {Type: "apiKey", In: "cookie", Name: "strata", Description: "The cookie of a login; __Host-strata where the server is reached by https."},
 	}
-	s.access = &auth.Access{DB: o.DB, Log: o.Log, Now: o.Now}
+	s.access = &auth.Access{DB: o.DB, Log: o.Log, Now: o.Now, Secure: o.secure()}
 	s.api = humago.New(s.mux, config)
 	s.api.UseMiddleware(s.authorise)
 	s.routes()
-	s.handler = s.authenticate(s.mux)
+	s.handler = s.frame(s.authenticate(http.HandlerFunc(s.route)))
 	return s, nil
 }
 
 // routes registers every route, a line for each part of the API.
 func (s *Server) routes() {
+	s.registerHealth()
+	s.registerMetrics()
+	s.registerEvents()
 	s.registerLicenses()
 }
 

@@ -58,6 +58,7 @@ CREATE TABLE manifests (
 );
 CREATE INDEX manifests_due ON manifests (state, due_at);
 CREATE INDEX manifests_digest ON manifests (digest);
+CREATE INDEX manifests_scanned ON manifests (scanned_at, id) WHERE scanned_at IS NOT NULL;
 
 -- Which digest a tag names, and named: to_at is NULL for now.
 CREATE TABLE tags (

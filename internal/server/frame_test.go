@@ -1,0 +1,169 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"strata/internal/store"
+)
+
+// ask sends a request without credentials and gives the whole answer.
+func (s *testServer) ask(method, path string, header http.Header) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, path, nil)
+	for name, values := range header {
+		r.Header[name] = values
+	}
+	w := httptest.NewRecorder()
+	s.Handler().ServeHTTP(w, r)
+	return w
+}
+
+func TestFrame(t *testing.T) {
+	var log bytes.Buffer
+	s := newTestServer(t, openTestDB(t, t.TempDir()+"/strata.db"), func(o *Options) {
+		o.Log = slog.New(slog.NewJSONHandler(&log, nil))
+		o.PublicURL = "https://strata.example"
+		o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+	})
+	s.mux.HandleFunc("GET /api/v1/panics", func(http.ResponseWriter, *http.Request) { panic("oops") })
+	s.mux.HandleFunc("POST /hooks/{secret}", func(http.ResponseWriter, *http.Request) {})
+	for _, c := range []struct {
+		method, path string
+		status       int
+	}{
+		{"GET", "/nothing", http.StatusNotFound},
+		{"GET", "/api/v1/nothing?token=hidden", http.StatusNotFound},
+		{"DELETE", "/healthz", http.StatusMethodNotAllowed},
+		{"GET", "/api/v1/panics", http.StatusInternalServerError},
+		{"GET", "/api/v1/instances", http.StatusUnauthorized},
+	} {
+		w := s.ask(c.method, c.path, nil)
+		var problem struct{ Status int }
+		if err := json.Unmarshal(w.Body.Bytes(), &problem); err != nil || problem.Status != c.status || w.Code != c.status || w.Header().Get("Content-Type") != problemType {
+			t.Errorf("%s %s: status %d, %s: %s", c.method, c.path, w.Code, w.Header().Get("Content-Type"), w.Body)
+		}
+		for _, h := range []string{"Content-Security-Policy", "X-Content-Type-Options", "Strict-Transport-Security", "X-Request-Id"} {
+			if w.Header().Get(h) == "" {
+				t.Errorf("%s %s: no %s", c.method, c.path, h)
+			}
+		}
+	}
+	if w := s.ask("DELETE", "/healthz", nil); w.Header().Get("Allow") != "GET, HEAD" {
+		t.Errorf("Allow %q", w.Header().Get("Allow"))
+	}
+	if id := s.ask("GET", "/healthz", http.Header{"X-Request-Id": {"a-1"}}).Header().Get("X-Request-Id"); id != "a-1" {
+		t.Errorf("request id %q", id)
+	}
+	if id := s.ask("GET", "/healthz", http.Header{"X-Request-Id": {"a\"1"}}).Header().Get("X-Request-Id"); strings.Contains(id, "a") && len(id) < 10 {
+		t.Errorf("request id %q", id)
+	}
+	s.ask("POST", "/hooks/hidden", http.Header{"X-Forwarded-For": {"203.0.113.9, 198.51.100.7"}})
+	if strings.Contains(log.String(), "hidden") {
+		t.Errorf("secrets in the log:\n%s", &log)
+	}
+	for _, want := range []string{`"panic":"oops"`, `"path":"/hooks/{secret}"`, `"request":"`, `"address":"198.51.100.7"`} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("not in the log: %s\n%s", want, &log)
+		}
+	}
+}
+
+func TestReadiness(t *testing.T) {
+	var queue error
+	s := newTestServer(t, openTestDB(t, t.TempDir()+"/strata.db"), func(o *Options) { o.QueueReady = func(context.Context) error { return queue } })
+	check := func(want int, says string) {
+		t.Helper()
+		if w := s.ask("GET", "/readyz", nil); w.Code != want || !strings.Contains(w.Body.String(), says) {
+			t.Errorf("status %d, %q", w.Code, w.Body)
+		}
+	}
+	check(http.StatusOK, "ok")
+	queue = errors.New("x")
+	check(http.StatusServiceUnavailable, "queue")
+	queue = nil
+	s.draining.Store(true)
+	check(http.StatusServiceUnavailable, "stopping")
+	if w := s.ask("GET", "/healthz", nil); w.Code != http.StatusOK {
+		t.Errorf("alive: status %d", w.Code)
+	}
+	s.draining.Store(false)
+	if err := s.o.DB.Close(); err != nil {
+		t.Fatal(err)
+	}
+	check(http.StatusServiceUnavailable, "database")
+}
+
+func TestInstances(t *testing.T) {
+	onEngines(t, func(t *testing.T, db *store.DB) {
+		s := newTestServer(t, db)
+		now := time.Now()
+		for _, i := range []store.Instance{{ID: "a", Host: "h", StartedAt: now.Add(-time.Hour), Load: `{"jobs":1}`}, {ID: "b", StartedAt: now}, {ID: "a", Load: `{"jobs":2}`, StartedAt: now}} {
+			if err := db.Beat(t.Context(), &i); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var page Page[Instance]
+		if got := s.call(t, "GET", "/api/v1/instances", nil, &page); got != http.StatusOK || len(page.Items) != 2 || page.Items[0].ID != "a" || !page.Items[0].Alive || string(page.Items[0].Load) != `{"jobs":2}` {
+			t.Errorf("status %d, %+v", got, page)
+		}
+		if err := db.DeleteInstance(t.Context(), "a", now.Add(-time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := db.Instances(t.Context()); err != nil || len(got) != 1 {
+			t.Errorf("%v, %v", got, err)
+		}
+	})
+}
+
+func TestMetrics(t *testing.T) {
+	onEngines(t, func(t *testing.T, db *store.DB) {
+		s := newTestServer(t, db)
+		s.ask("BREW", "/nothing/1", nil)
+		if w := s.ask("GET", "/metrics", nil); w.Code != http.StatusUnauthorized {
+			t.Errorf("status %d", w.Code)
+		}
+		w := s.ask("GET", "/metrics", http.Header{"Authorization": {"Bearer " + s.token}})
+		for _, want := range []string{`strata_http_requests_total{code="404",method="other",route="none"} 1`, "strata_layer_analyses_total 0", "strata_images 0"} {
+			if !strings.Contains(w.Body.String(), want) {
+				t.Errorf("not in the metrics: %s\n%s", want, w.Body)
+			}
+		}
+	})
+}
+
+func TestGuard(t *testing.T) {
+	for address, public := range map[string]bool{
+		"127.0.0.1": false, "10.1.2.3": false, "169.254.169.254": false, "100.100.100.200": false, "::1": false, "fe80::1": false, "fd00:ec2::254": false,
+		"::ffff:127.0.0.1": false, "64:ff9b::7f00:1": false, "2002:7f00:1::": false, "0.0.0.0": false, "224.0.0.1": false, "255.255.255.255": false,
+		"8.8.8.8": true, "2606:4700::1111": true, "64:ff9b::808:808": true, "172.32.0.1": true,
+	} {
+		if got := isPublic(netip.MustParseAddr(address)); got != public {
+			t.Errorf("%s: public %v", address, got)
+		}
+	}
+	private := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer private.Close()
+	named := strings.Replace(private.URL, "127.0.0.1", "localhost", 1)
+	for _, u := range []string{private.URL, named} {
+		if answer, err := guardedClient(false, time.Second).Get(u); !errors.Is(err, errPrivate) {
+			if err == nil {
+				answer.Body.Close()
+			}
+			t.Errorf("%s: %v", u, err)
+		}
+	}
+	answer, err := guardedClient(true, time.Second).Get(private.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+}

@@ -1,0 +1,49 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"time"
+)
+
+// An Instance is one running `strata serve`.
+type Instance struct {
+	ID, Host, Version string
+	StartedAt, BeatAt time.Time
+	// Load is what it does, as JSON.
+	Load string
+}
+
+// Beat tells that an instance is alive, and what it does.
+func (d *DB) Beat(ctx context.Context, i *Instance) error {
+	_, err := d.db.ExecContext(ctx, `INSERT INTO instances (id, host, version, started_at, beat_at, load) VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (id) DO UPDATE SET beat_at = excluded.beat_at, load = excluded.load`,
+		i.ID, i.Host, i.Version, i.StartedAt.UnixMicro(), d.now().UnixMicro(), i.Load)
+	return err
+}
+
+// DeleteInstance forgets an instance that stopped, and those not heard of since a time.
+func (d *DB) DeleteInstance(ctx context.Context, id string, since time.Time) error {
+	_, err := d.db.ExecContext(ctx, `DELETE FROM instances WHERE id = $1 OR beat_at < $2`, id, since.UnixMicro())
+	return err
+}
+
+// Instances are all that are known, by the time of their start.
+func (d *DB) Instances(ctx context.Context) ([]Instance, error) {
+	rows, err := d.db.QueryContext(ctx, `SELECT id, host, version, started_at, beat_at, load FROM instances ORDER BY started_at, id`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []Instance
+	for rows.Next() {
+		var i Instance
+		var started, beat sql.NullInt64
+		if err := rows.Scan(&i.ID, &i.Host, &i.Version, &started, &beat, &i.Load); err != nil {
+			return nil, err
+		}
+		i.StartedAt, i.BeatAt = fromMicros(started), fromMicros(beat)
+		out = append(out, i)
+	}
+	return out, rows.Err()
+}

@@ -64,6 +64,10 @@ type Server struct {
 	progress recent[[]store.RegistryProgress]
 	// draining is set when the server stops.
 	draining atomic.Bool
+	// hooked finds the registry of a notification; visitTransport makes the requests
+	// that confirm subscriptions, nil for http.DefaultTransport.
+	hooked         func(ctx context.Context, registry string) (*hookedRegistry, error)
+	visitTransport http.RoundTripper
 }
 
 // secure tells whether browsers reach the server by https.
@@ -105,6 +109,7 @@ func (s *Server) routes() {
 	s.registerMetrics()
 	s.registerEvents()
 	s.registerLicenses()
+	s.registerHooks()
 }
 
 // Handler answers the requests of one listener.

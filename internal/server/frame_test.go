@@ -35,7 +35,6 @@ func TestFrame(t *testing.T) {
 		o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
 	})
 	s.mux.HandleFunc("GET /api/v1/panics", func(http.ResponseWriter, *http.Request) { panic("oops") })
-	s.mux.HandleFunc("POST /hooks/{secret}", func(http.ResponseWriter, *http.Request) {})
 	for _, c := range []struct {
 		method, path string
 		status       int
@@ -66,11 +65,11 @@ func TestFrame(t *testing.T) {
 	if id := s.ask("GET", "/healthz", http.Header{"X-Request-Id": {"a\"1"}}).Header().Get("X-Request-Id"); strings.Contains(id, "a") && len(id) < 10 {
 		t.Errorf("request id %q", id)
 	}
-	s.ask("POST", "/hooks/hidden", http.Header{"X-Forwarded-For": {"203.0.113.9, 198.51.100.7"}})
+	s.ask("POST", "/hooks/r?token=hidden", http.Header{"X-Forwarded-For": {"203.0.113.9, 198.51.100.7"}})
 	if strings.Contains(log.String(), "hidden") {
 		t.Errorf("secrets in the log:\n%s", &log)
 	}
-	for _, want := range []string{`"panic":"oops"`, `"path":"/hooks/{secret}"`, `"request":"`, `"address":"198.51.100.7"`} {
+	for _, want := range []string{`"panic":"oops"`, `"path":"/hooks/{registry}"`, `"request":"`, `"address":"198.51.100.7"`} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("not in the log: %s\n%s", want, &log)
 		}

@@ -2,9 +2,15 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
+
+	"strata/internal/image"
+	"strata/internal/inventory"
 )
 
 // RegistryOf is the id and name of the registry that images of a host belong to: the
@@ -63,4 +69,68 @@ func hostOf(address string) string {
 		return "docker.io"
 	}
 	return host
+}
+
+// KnownLayers are those of the layers of which is known what is in them, as the set of
+// analyzers sees it: by the server itself, or by what the user has submitted.
+func (d *DB) KnownLayers(ctx context.Context, user int64, set string, ids []image.DiffID) (map[image.DiffID]bool, error) {
+	known := map[image.DiffID]bool{}
+	for part := range slices.Chunk(ids, 200) {
+		places, args := make([]string, len(part)), []any{user, set}
+		for i, id := range part {
+			places[i] = fmt.Sprintf("$%d", i+3)
+			args = append(args, string(id))
+		}
+		in := strings.Join(places, ", ")
+		err := d.collectIDs(ctx, known, `SELECT diff_id FROM submitted_layers WHERE user_id = $1 AND analyzer_set = $2 AND diff_id IN (`+in+`)
+			UNION SELECT layers.diff_id FROM layers JOIN inventories ON inventories.layer = layers.id
+			WHERE inventories.analyzer_set = $2 AND layers.diff_id IN (`+in+`)`, args...)
+		if err != nil {
+			return nil, fmt.Errorf("known layers: %w", err)
+		}
+	}
+	return known, nil
+}
+
+func (d *DB) collectIDs(ctx context.Context, into map[image.DiffID]bool, query string, args ...any) error {
+	rows, err := d.db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return err
+		}
+		into[image.DiffID(id)] = true
+	}
+	return rows.Err()
+}
+
+// PutSubmittedLayer keeps what a user says is in a layer, for the images that the same
+// user submits. What was submitted first stays.
+func (d *DB) PutSubmittedLayer(ctx context.Context, user int64, set string, l *inventory.Layer) error {
+	blob, err := EncodeLayer(l)
+	if err == nil {
+		_, err = d.db.ExecContext(ctx, `INSERT INTO submitted_layers (user_id, diff_id, analyzer_set, inventory, created_at) VALUES ($1, $2, $3, $4, $5)
+			ON CONFLICT (user_id, diff_id, analyzer_set) DO NOTHING`, user, string(l.DiffID), set, blob, d.now().UnixMicro())
+	}
+	if err != nil {
+		return fmt.Errorf("submitted layer %s: %w", l.DiffID, err)
+	}
+	return nil
+}
+
+// SubmittedLayer is what a user says is in a layer; ErrNotFound when nothing.
+func (d *DB) SubmittedLayer(ctx context.Context, user int64, set string, id image.DiffID) (*inventory.Layer, error) {
+	var blob []byte
+	err := d.db.QueryRowContext(ctx, `SELECT inventory FROM submitted_layers WHERE user_id = $1 AND analyzer_set = $2 AND diff_id = $3`, user, set, string(id)).Scan(&blob)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("submitted layer %s: %w", id, ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("submitted layer %s: %w", id, err)
+	}
+	return DecodeLayer(blob)
 }

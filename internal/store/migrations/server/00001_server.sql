@@ -461,3 +461,26 @@ CREATE TABLE settings (
     name  TEXT PRIMARY KEY,
     value BYTEA NOT NULL
 );
+
+-- What users say is in layers that the server has not read itself. It counts for the
+-- images that the same user submits, and for no other (docs/decisions/0019).
+CREATE TABLE submitted_layers (
+    user_id      BIGINT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    diff_id      TEXT NOT NULL,
+    analyzer_set TEXT NOT NULL,
+    inventory    BYTEA NOT NULL,
+    created_at   BIGINT NOT NULL,
+    PRIMARY KEY (user_id, diff_id, analyzer_set)
+);
+CREATE INDEX submitted_layers_diff_id ON submitted_layers (diff_id);
+
+-- Scans that Harbor asked for. sealed is the authorization that it gave to pull the
+-- image with; it is deleted once the scan has ended.
+CREATE TABLE scan_requests (
+    id            TEXT PRIMARY KEY,
+    manifest      BIGINT NOT NULL REFERENCES manifests (id) ON DELETE CASCADE,
+    request       TEXT NOT NULL,
+    sealed        BYTEA,
+    created_at    BIGINT NOT NULL
+);
+CREATE INDEX scan_requests_manifest ON scan_requests (manifest);

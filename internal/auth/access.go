@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"strings"
 	"time"
@@ -25,7 +24,7 @@ const touchEvery = time.Minute
 // user who is disabled; which of these is for no one to learn.
 var ErrDenied = errors.New("these credentials are not valid")
 
-// Access finds out who asks. DB is needed; the rest of the zero value is useful.
+// Access finds out who asks. NewAccess makes one.
 type Access struct {
 	DB *store.DB
 	// Idle and Session are how long a session lasts without a request, and at most;
@@ -34,10 +33,17 @@ type Access struct {
 	// Secure is for a server that browsers reach by https: its cookie is sent to
 	// nothing else.
 	Secure bool
-	// Log gets what no one can be told; nil is silent.
-	Log *slog.Logger
 	// Now is time.Now by default.
 	Now func() time.Time
+
+	// slots bounds how many passwords are hashed at once.
+	slots chan struct{}
+}
+
+// NewAccess makes one upon a database; its other fields may be set then.
+func NewAccess(db *store.DB) *Access {
+	const atOnce = 2
+	return &Access{DB: db, slots: make(chan struct{}, atOnce)}
 }
 
 func (a *Access) now() time.Time {
@@ -107,7 +113,7 @@ func (a *Access) bySession(ctx context.Context, secret string) (*Identity, error
 			return nil, fmt.Errorf("session of %s: %w", u.Name, err)
 		}
 	}
-	return &Identity{Name: u.Name, UserID: u.ID, Via: sessionVia, Grants: limit(u.Grants, store.Grant{Role: string(Administrator), Repository: "**"})}, nil
+	return sessionIdentity(u), nil
 }
 
 // sessionVia is Identity.Via of who has a session.

@@ -8,10 +8,6 @@ import (
 	"context"
 	"fmt"
 
-	_ "github.com/coreos/go-oidc/v3/oidc" // used by the login with OpenID Connect
-	_ "golang.org/x/crypto/argon2"        // used by passwords
-	_ "golang.org/x/oauth2"               // used by the login with OpenID Connect
-
 	"strata/internal/store"
 )
 
@@ -82,6 +78,9 @@ func (i *Identity) Actor() string {
 	}
 	return i.Name + " (" + i.Via + ")"
 }
+
+// HasSession tells that someone has logged in with a browser, rather than sent a token.
+func (i *Identity) HasSession() bool { return i != nil && i.Via == sessionVia }
 
 // May tells whether the identity has the role, or a higher one, over everything.
 func (i *Identity) May(role Role) bool {

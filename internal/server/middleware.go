@@ -11,10 +11,14 @@ import (
 )
 
 // authenticate gives the request who sends it. A cookie comes with every request
-// that a browser is made to send: what changes something must come from pages of
-// this server, then (net/http.CrossOriginProtection).
+// that a browser is made to send, and a login would be as who makes it: what changes
+// something must come from pages of this server, unless it has a token, then
+// (net/http.CrossOriginProtection). Registries and other programs are no browsers.
 func (s *Server) authenticate(next http.Handler) http.Handler {
 	sameOrigin := http.NewCrossOriginProtection()
+	if s.o.PublicURL != "" {
+		_ = sameOrigin.AddTrustedOrigin(s.o.PublicURL) // New has seen that it is one
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if ofRegistry(r) {
 			next.ServeHTTP(w, r)
@@ -25,7 +29,7 @@ func (s *Server) authenticate(next http.Handler) http.Handler {
 			s.answer(w, r, s.failAuth(r.Context(), err))
 			return
 		}
-		if who != nil && r.Header.Get("Authorization") == "" {
+		if who == nil || who.HasSession() {
 			if err := sameOrigin.Check(r); err != nil {
 				s.answer(w, r, huma.Error403Forbidden("this request comes from another site: "+err.Error()))
 				return

@@ -1,14 +1,11 @@
 package server
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
-
-	"strata/internal/auth"
 )
 
 // problemType is the media type of RFC 9457.
@@ -20,6 +17,12 @@ func (s *Server) answer(w http.ResponseWriter, _ *http.Request, err error) {
 	if !errors.As(err, &status) {
 		status = huma.Error500InternalServerError("something went wrong in the server; its log has the reason")
 	}
+	var headers huma.HeadersError
+	if errors.As(err, &headers) {
+		for name, values := range headers.GetHeaders() {
+			w.Header()[name] = values
+		}
+	}
 	w.Header().Set("Content-Type", problemType)
 	w.WriteHeader(status.GetStatus())
 	_ = json.NewEncoder(w).Encode(status) // who went away needs no answer
@@ -30,15 +33,4 @@ func (s *Server) writeError(c huma.Context, err huma.StatusError) {
 	c.SetHeader("Content-Type", problemType)
 	c.SetStatus(err.GetStatus())
 	_ = json.NewEncoder(c.BodyWriter()).Encode(err)
-}
-
-// failAuth is fail for what package auth says.
-func (s *Server) failAuth(ctx context.Context, err error) error {
-	switch {
-	case errors.Is(err, auth.ErrDenied):
-		return huma.Error401Unauthorized(auth.ErrDenied.Error())
-	case errors.Is(err, auth.ErrTooMuch):
-		return huma.Error403Forbidden(err.Error())
-	}
-	return s.fail(ctx, err)
 }

@@ -9,9 +9,11 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -39,6 +41,8 @@ type Options struct {
 	// PublicURL is what users reach the server by ("https://strata.example"); empty for
 	// not known. Cookies are for https alone where it is https.
 	PublicURL string
+	// OpenID is the provider that users may log in with; nil for none.
+	OpenID *auth.OpenID
 	// TrustedProxies are the networks of proxies whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
 	// OpenMetrics gives /metrics to anyone.
@@ -84,6 +88,9 @@ func New(o Options) (*Server, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if u, err := url.Parse(o.PublicURL); o.PublicURL != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.Path != "" || u.RawQuery != "") {
+		return nil, fmt.Errorf("server: public URL %q: want https://HOST without a path", o.PublicURL)
+	}
 	o.Log = slog.New(requestLog{o.Log.Handler()})
 	s := &Server{o: o, mux: http.NewServeMux()}
 	s.metrics = newMetrics(s)
@@ -95,7 +102,8 @@ func New(o Options) (*Server, error) {
 		"token":   {Type: "http", Scheme: "bearer", Description: "An API token, strata_…"},
 		"session": {Type: "apiKey", In: "cookie", Name: "strata", Description: "The cookie of a login; __Host-strata where the server is reached by https."},
 	}
-	s.access = &auth.Access{DB: o.DB, Log: o.Log, Now: o.Now, Secure: o.secure()}
+	s.access = auth.NewAccess(o.DB)
+	s.access.Now, s.access.Secure = o.Now, o.secure()
 	s.api = humago.New(s.mux, config)
 	s.api.UseMiddleware(s.authorise)
 	s.routes()
@@ -108,6 +116,8 @@ func (s *Server) routes() {
 	s.registerHealth()
 	s.registerMetrics()
 	s.registerEvents()
+	s.registerAuth()
+	s.registerUsers()
 	s.registerLicenses()
 	s.registerHooks()
 }

@@ -134,20 +134,20 @@ func (d *DB) TouchToken(ctx context.Context, id int64) error {
 	return err
 }
 
-// DeleteToken deletes a token of a user, or of anyone where user is 0.
-func (d *DB) DeleteToken(ctx context.Context, user, id int64) error {
-	err := changed(d.db.ExecContext(ctx, `DELETE FROM tokens WHERE id = $1 AND (CAST($2 AS BIGINT) = 0 OR user_id = CAST($2 AS BIGINT))`, id, user))
-	if err != nil {
-		return fmt.Errorf("token %d: %w", id, err)
-	}
-	return nil
+// DeleteToken deletes a token of a user, or of anyone where user is 0, and gives its
+// name.
+func (d *DB) DeleteToken(ctx context.Context, user, id int64) (name string, err error) {
+	err = d.db.QueryRowContext(ctx, `DELETE FROM tokens WHERE id = $1 AND (CAST($2 AS BIGINT) = 0 OR user_id = CAST($2 AS BIGINT)) RETURNING name`, id, user).Scan(&name)
+	return name, notFound(err, "token", fmt.Sprint(id))
 }
 
-// AddLoginFailure notes a failed login for each of who: a user name, an address.
-func (d *DB) AddLoginFailure(ctx context.Context, who ...string) error {
-	return d.inTx(ctx, func(tx *sql.Tx) error {
+// AddLoginFailure notes a failed login for each of who, a user and an address, and
+// gives the time that it is known by.
+func (d *DB) AddLoginFailure(ctx context.Context, who ...string) (at time.Time, err error) {
+	at = d.now()
+	return at, d.inTx(ctx, func(tx *sql.Tx) error {
 		for _, w := range who {
-			if _, err := tx.ExecContext(ctx, `INSERT INTO login_failures (who, at) VALUES ($1, $2)`, w, d.now().UnixMicro()); err != nil {
+			if _, err := tx.ExecContext(ctx, `INSERT INTO login_failures (who, at) VALUES ($1, $2)`, w, at.UnixMicro()); err != nil {
 				return err
 			}
 		}
@@ -162,9 +162,10 @@ func (d *DB) LoginFailures(ctx context.Context, who string, since time.Time) (in
 	return n, err
 }
 
-// ClearLoginFailures forgets those of someone.
-func (d *DB) ClearLoginFailures(ctx context.Context, who string) error {
-	_, err := d.db.ExecContext(ctx, `DELETE FROM login_failures WHERE who = $1`, who)
+// ForgetLoginFailures forgets all those of a user, and of an address the one that was
+// noted at a time, which was none.
+func (d *DB) ForgetLoginFailures(ctx context.Context, user, address string, at time.Time) error {
+	_, err := d.db.ExecContext(ctx, `DELETE FROM login_failures WHERE who = $1 OR who = $2 AND at = $3`, user, address, at.UnixMicro())
 	return err
 }
 

@@ -1,0 +1,190 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"strata/internal/store"
+)
+
+// How many failures to log in there may be in a time: for one user from anywhere, and
+// from one address for anyone, as many people may share one.
+const (
+	failuresIn      = 15 * time.Minute
+	failuresOf      = 20
+	failuresFrom    = 50
+	longestUserName = 200
+	longestAgent    = 200
+)
+
+// ErrTooOften is wrapped by the error of logins that failed too often; RetryAfter tells
+// when it will be heard again.
+var ErrTooOften = errors.New("too many failed logins: try again in some minutes")
+
+// RetryAfter is how long to wait after ErrTooOften.
+const RetryAfter = failuresIn
+
+// Login makes a session for who knows a user's password; secret is what goes into the
+// cookie. address is whence they ask. ErrDenied for wrong names and passwords alike,
+// ErrTooOften when there were too many.
+func (a *Access) Login(ctx context.Context, name, password, address, agent string) (secret string, who *Identity, err error) {
+	if len(name) > longestUserName || len(password) > 4*longest {
+		return "", nil, ErrDenied
+	}
+	// The failure is written down first and forgotten when it was none: of many tries at
+	// the same moment, each counts.
+	byUser, byAddress := "user "+strings.ToLower(name), "address "+address
+	if err := a.mayTry(ctx, byUser, byAddress); err != nil {
+		return "", nil, err
+	}
+	at, err := a.DB.AddLoginFailure(ctx, byUser, byAddress)
+	if err != nil {
+		return "", nil, err
+	}
+	u, err := a.verify(ctx, name, password)
+	if err != nil {
+		return "", nil, err
+	}
+	if err := a.DB.ForgetLoginFailures(ctx, byUser, byAddress, at); err != nil {
+		return "", nil, err
+	}
+	return a.begin(ctx, u, agent)
+}
+
+func (a *Access) mayTry(ctx context.Context, byUser, byAddress string) error {
+	since := a.now().Add(-failuresIn)
+	for who, most := range map[string]int{byUser: failuresOf, byAddress: failuresFrom} {
+		n, err := a.DB.LoginFailures(ctx, who, since)
+		if err != nil {
+			return err
+		}
+		if n >= most {
+			return ErrTooOften
+		}
+	}
+	return nil
+}
+
+// verify finds the user whose password it is, and makes an outdated hash anew.
+func (a *Access) verify(ctx context.Context, name, password string) (*store.User, error) {
+	u, err := a.DB.UserNamed(ctx, name)
+	if errors.Is(err, store.ErrNotFound) {
+		u, err = &store.User{Disabled: true}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var ok, outdated bool
+	var anew string
+	if err := a.hashing(ctx, func() {
+		if ok, outdated = verifyPassword(u.Password, password); ok && outdated {
+			anew = HashPassword(password)
+		}
+	}); err != nil {
+		return nil, err
+	}
+	if !ok || u.Disabled {
+		return nil, ErrDenied
+	}
+	if outdated {
+		if err := a.DB.UpgradePassword(ctx, u.ID, u.Password, anew); err != nil {
+			return nil, err
+		}
+	}
+	return u, nil
+}
+
+// begin begins a session of a user.
+func (a *Access) begin(ctx context.Context, u *store.User, agent string) (secret string, who *Identity, err error) {
+	secret = newSecret()
+	s := &store.Session{Hash: hashSecret(secret), UserID: u.ID, ExpiresAt: a.now().Add(a.session()), Agent: strings.ToValidUTF8(agent[:min(len(agent), longestAgent)], "")}
+	if err := a.DB.CreateSession(ctx, s); err != nil {
+		return "", nil, err
+	}
+	return secret, sessionIdentity(u), nil
+}
+
+// Logout ends the session whose cookie has this secret.
+func (a *Access) Logout(ctx context.Context, secret string) error {
+	return a.DB.DeleteSession(ctx, hashSecret(secret))
+}
+
+// ChangePassword gives a user another password, for the one that is known; all its
+// sessions end. ErrDenied when it is another, ErrBadPassword when the new one can't be.
+func (a *Access) ChangePassword(ctx context.Context, who *Identity, before, after, address string) error {
+	if err := CheckPassword(who.Name, after); err != nil {
+		return err
+	}
+	byUser, byAddress := "user "+strings.ToLower(who.Name), "address "+address
+	if err := a.mayTry(ctx, byUser, byAddress); err != nil {
+		return err
+	}
+	at, err := a.DB.AddLoginFailure(ctx, byUser, byAddress)
+	if err != nil {
+		return err
+	}
+	u, err := a.verify(ctx, who.Name, before)
+	if err != nil {
+		return err
+	}
+	if u.Password, err = a.NewHash(ctx, u.Name, after); err != nil {
+		return err
+	}
+	if err := a.DB.UpdateUser(ctx, u); err != nil {
+		return err
+	}
+	return a.DB.ForgetLoginFailures(ctx, byUser, byAddress, at)
+}
+
+// NewHash checks a password and gives its hash, when it is this hash's turn.
+func (a *Access) NewHash(ctx context.Context, user, password string) (hash string, err error) {
+	if err := CheckPassword(user, password); err != nil {
+		return "", err
+	}
+	err = a.hashing(ctx, func() { hash = HashPassword(password) })
+	return hash, err
+}
+
+// SetupToken makes a one-time secret by which, for a day, the first administrator can
+// be made; empty when there is one.
+func (a *Access) SetupToken(ctx context.Context) (string, error) {
+	has, err := a.DB.HasAdministrator(ctx)
+	if err != nil || has {
+		return "", err
+	}
+	secret := newSecret()
+	const day = 24 * time.Hour
+	return secret, a.DB.AddSetup(ctx, hashSecret(secret), a.now().Add(day))
+}
+
+// Setup makes the first administrator for who has a setup token, and logs them in.
+// ErrDenied for one that is wrong, expired or used.
+func (a *Access) Setup(ctx context.Context, token, name, password, address, agent string) (secret string, who *Identity, err error) {
+	byUser, byAddress := "setup", "address "+address
+	if err := a.mayTry(ctx, byUser, byAddress); err != nil {
+		return "", nil, err
+	}
+	hash, err := a.NewHash(ctx, name, password)
+	if err != nil {
+		return "", nil, err
+	}
+	u := &store.User{Name: name, Password: hash, Grants: []store.Grant{{Role: string(Administrator), Repository: "**"}}}
+	u.ID, err = a.DB.FirstAdministrator(ctx, hashSecret(token), u)
+	if errors.Is(err, store.ErrNotFound) {
+		if _, err := a.DB.AddLoginFailure(ctx, byUser, byAddress); err != nil {
+			return "", nil, err
+		}
+		return "", nil, fmt.Errorf("setup: %w", ErrDenied)
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	return a.begin(ctx, u, agent)
+}
+
+func sessionIdentity(u *store.User) *Identity {
+	return &Identity{Name: u.Name, UserID: u.ID, Via: sessionVia, Grants: limit(u.Grants, store.Grant{Role: string(Administrator), Repository: "**"})}
+}

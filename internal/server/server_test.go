@@ -40,7 +40,7 @@ func onEngines(t *testing.T, test func(t *testing.T, db *store.DB)) {
 
 func openTestDB(t testing.TB, location string) *store.DB {
 	t.Helper()
-	db, err := store.OpenDB(t.Context(), location, store.DBOptions{})
+	db, err := store.OpenDB(t.Context(), location, store.DBOptions{Key: bytes.Repeat([]byte{7}, store.KeySize)})
 	if err != nil {
 		t.Fatal(err)
 	}

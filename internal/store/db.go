@@ -37,14 +37,19 @@ type DB struct {
 	// path is the file on SQLite; empty on PostgreSQL.
 	path string
 	now  func() time.Time
-	enc  *zstd.Encoder
-	dec  *zstd.Decoder
+	// key seals secrets; empty for none.
+	key []byte
+	enc *zstd.Encoder
+	dec *zstd.Decoder
 }
 
 // DBOptions of OpenDB. The zero value is useful.
 type DBOptions struct {
 	// Now is written as the time of changes; time.Now by default.
 	Now func() time.Time
+	// Key of the server, KeySize bytes, seals the secrets in the database; without one
+	// there can be none. ErrSealed when they were sealed with another one.
+	Key []byte
 	// MaxConns bounds the connections of this instance to PostgreSQL; 16 by default.
 	MaxConns int
 }
@@ -53,7 +58,7 @@ type DBOptions struct {
 // version; of several instances that start at once, one does. location is a URL
 // postgres://… or the path of an SQLite file, which is made when it is not there.
 func OpenDB(ctx context.Context, location string, o DBOptions) (*DB, error) {
-	d := &DB{now: o.Now}
+	d := &DB{now: o.Now, key: o.Key}
 	if d.now == nil {
 		d.now = time.Now
 	}
@@ -94,7 +99,10 @@ func (d *DB) open(ctx context.Context, location string, o DBOptions) (err error)
 	if err != nil {
 		return err
 	}
-	return d.migrate(ctx)
+	if err := d.migrate(ctx); err != nil {
+		return err
+	}
+	return d.checkKey(ctx)
 }
 
 func (d *DB) openPostgres(ctx context.Context, location string, o DBOptions) error {

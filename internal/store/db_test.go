@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
@@ -31,7 +32,7 @@ func testPostgres(t testing.TB) string {
 
 func openTestDB(t testing.TB, location string) *DB {
 	t.Helper()
-	db, err := OpenDB(t.Context(), location, DBOptions{})
+	db, err := OpenDB(t.Context(), location, DBOptions{Key: bytes.Repeat([]byte{7}, KeySize)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"strata/internal/policy"
 	"strata/internal/report"
 )
 
@@ -29,6 +31,7 @@ type scanOptions struct {
 	outputOptions
 	formatOptions
 	policyOptions
+	serverOptions
 
 	scanners       []string
 	color          string
@@ -72,6 +75,7 @@ Without --fail-on or a policy, findings do not change the exit code.
 	flagGroup(f, "Report", o.reportFlags)
 	o.policyOptions.flags(f)
 	flagGroup(f, "Advisories", o.advisoryOptions.flags)
+	flagGroup(f, "Server", o.serverOptions.flags)
 	o.imageOptions.flags(f)
 	return cmd
 }
@@ -120,9 +124,11 @@ func (a *app) scan(ctx context.Context, ref string, o *scanOptions) (err error) 
 		return err
 	}
 	for _, r := range reports {
+		of := r.Verdict // the server's, or none
 		if err := a.decide(decider, r); err != nil {
 			return err
 		}
+		r.Verdict = policy.Both(of, r.Verdict)
 	}
 	if err := a.write(outputs, reports, o); err != nil {
 		return err
@@ -137,10 +143,27 @@ func (a *app) scanned(ctx context.Context, ref string, o *scanOptions) ([]*repor
 		return nil, err
 	}
 	o.noFetch = o.offline
+	if o.server != "" {
+		return a.scannedByServer(ctx, ref, o, wanted)
+	}
 	if !slices.Contains(wanted, report.ScanVulnerabilities) {
 		return a.withoutAdvisories(ctx, ref, &o.imageOptions)
 	}
 	reports, err := a.reports(ctx, ref, &o.imageOptions, &o.advisoryOptions)
+	for _, r := range reports {
+		if !slices.Contains(wanted, report.ScanLicenses) {
+			r.WithoutLicenses()
+		}
+	}
+	return reports, err
+}
+
+// scannedByServer are the reports that a server makes.
+func (a *app) scannedByServer(ctx context.Context, ref string, o *scanOptions, wanted []report.Scanner) ([]*report.Report, error) {
+	if !slices.Contains(wanted, report.ScanVulnerabilities) {
+		return nil, errors.New("--server: it is asked for vulnerabilities; --scanners license needs none")
+	}
+	reports, err := a.submitted(ctx, ref, o)
 	for _, r := range reports {
 		if !slices.Contains(wanted, report.ScanLicenses) {
 			r.WithoutLicenses()

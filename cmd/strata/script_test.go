@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs testdata/script/*.txtar. Beside the commands of testscript,
 // scripts have the folder world (see its README) and the commands mkimage,
-// registry, mkmirror, mkdb, damage, code and dates (see there).
+// registry, mkmirror, mkdb, damage, code, dates, submitserver and sent (see there).
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -44,6 +44,9 @@ func TestScripts(t *testing.T) {
 			"gitlabjob":    gitlabjob,
 			"jenkinsstage": jenkinsstage,
 			"dates":        dates,
+
+			"submitserver": submitserver,
+			"sent":         sent,
 		},
 	})
 }

@@ -21,6 +21,10 @@ import (
 // configuration folder.
 const settingsFile = "strata.yaml"
 
+// trustKeys are settings that a file of the working folder, which may come with a
+// checkout, must not make.
+var trustKeys = []string{"server", "server-token"}
+
 // A settingsText is a settings file as it is; without text there is none.
 type settingsText struct {
 	path string
@@ -163,6 +167,9 @@ func (a *app) applyFile(cmd *cobra.Command, given map[string]bool) (string, erro
 			return "", fmt.Errorf("%s:%d: %s is set in line %d already", path, key.Line, key.Value, lines[key.Value])
 		}
 		lines[key.Value] = key.Line
+		if path == settingsFile && cmd.Flag("config").Value.String() == "" && slices.Contains(trustKeys, key.Value) && value.Value != "" {
+			return "", fmt.Errorf("%s:%d: %s is not taken from the working folder: a checkout must not say where the token goes; give it by %s", path, key.Line, key.Value, envName(key.Value))
+		}
 		f := cmd.Flags().Lookup(key.Value)
 		if f == nil || overruled(given, f.Name) || notFor(cmd, f) {
 			continue // of another command, or overruled

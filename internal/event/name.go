@@ -14,12 +14,18 @@ const (
 	maxTag        = 128
 )
 
+// ValidName tells whether a registry can have an image of this name; the tag may be
+// empty.
+func ValidName(repository, tag string) bool {
+	return validRepository(repository) && (tag == "" || validTag(tag))
+}
+
 // checked are the events whose names are well-formed. A digest that is no sha256
 // is left out where a tag tells the image.
 func checked(events []Event) []Event {
 	var out []Event
 	for _, e := range events {
-		if !validRepository(e.Repository) || e.Tag != "" && !validTag(e.Tag) {
+		if !ValidName(e.Repository, e.Tag) {
 			continue
 		}
 		if e.Digest != "" && image.Digest(e.Digest).Validate() != nil {

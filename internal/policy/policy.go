@@ -7,6 +7,8 @@
 // notifications decide by the same code.
 package policy
 
+import "slices"
+
 // A Decision is what is to be done with an image. Decisions are ordered: pass,
 // warn, fail.
 type Decision string
@@ -75,6 +77,21 @@ type Verdict struct {
 	// Mode is "warn" when rules that fail were told to warn only, "enforce" when
 	// those that warn were told to fail, else empty.
 	Mode Mode `json:"mode,omitempty"`
+}
+
+// Both is the verdict of two who have judged the same image, each by rules of its own:
+// the graver decision, and what either objects to. One that asked no rule says nothing.
+func Both(a, b Verdict) Verdict {
+	if len(a.Rules) == 0 {
+		return b
+	}
+	if len(b.Rules) == 0 {
+		return a
+	}
+	return Verdict{
+		Decision: graver(a.Decision, b.Decision), Rules: slices.Concat(a.Rules, b.Rules),
+		Violations: slices.Concat(a.Violations, b.Violations), Mode: b.Mode,
+	}
 }
 
 // A Mode overrides what violations do.

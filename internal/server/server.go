@@ -36,6 +36,8 @@ type Options struct {
 	Enqueue func(context.Context, ...jobs.Job) error
 	// QueueReady tells why the queue can't work now; nil is always ready.
 	QueueReady func(context.Context) error
+	// Submissions is what becomes of images that clients tell of.
+	Submissions Submissions
 	// Version of the program.
 	Version string
 	// PublicURL is what users reach the server by ("https://strata.example"); empty for
@@ -72,6 +74,8 @@ type Server struct {
 	// that confirm subscriptions, nil for http.DefaultTransport.
 	hooked         func(ctx context.Context, registry string) (*hookedRegistry, error)
 	visitTransport http.RoundTripper
+	// submitting has a place for each submission that is worked on.
+	submitting chan struct{}
 }
 
 // secure tells whether browsers reach the server by https.
@@ -92,7 +96,7 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("server: public URL %q: want https://HOST without a path", o.PublicURL)
 	}
 	o.Log = slog.New(requestLog{o.Log.Handler()})
-	s := &Server{o: o, mux: http.NewServeMux()}
+	s := &Server{o: o, mux: http.NewServeMux(), submitting: make(chan struct{}, maxSubmitting)}
 	s.metrics = newMetrics(s)
 	config := huma.DefaultConfig("Strata", o.Version)
 	config.OpenAPIPath = "/api/v1/openapi"
@@ -120,6 +124,7 @@ func (s *Server) routes() {
 	s.registerUsers()
 	s.registerLicenses()
 	s.registerHooks()
+	s.registerSubmissions()
 }
 
 // Handler answers the requests of one listener.

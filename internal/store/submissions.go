@@ -17,14 +17,30 @@ import (
 // one that is crawled, where there is one with that host, or one of kind "submitted"
 // with the host's name, which is made when it isn't there.
 func (d *DB) RegistryOf(ctx context.Context, host string) (id int64, name string, err error) {
-	id, name, err = d.registryOf(ctx, host)
+	id, name, err = d.crawledRegistry(ctx, host)
+	if err == nil && id == 0 {
+		id, name, err = d.submittedRegistry(ctx, host)
+	}
 	if err != nil {
 		return 0, "", fmt.Errorf("registry of %s: %w", host, err)
 	}
 	return id, name, nil
 }
 
-func (d *DB) registryOf(ctx context.Context, host string) (id int64, name string, err error) {
+// RegistryNameOf is the name that RegistryOf gives, without making anything.
+func (d *DB) RegistryNameOf(ctx context.Context, host string) (string, error) {
+	id, name, err := d.crawledRegistry(ctx, host)
+	if err != nil {
+		return "", fmt.Errorf("registry of %s: %w", host, err)
+	}
+	if id == 0 {
+		name = hostOf(host)
+	}
+	return name, nil
+}
+
+// crawledRegistry has the id 0 when no registry that is crawled has the host.
+func (d *DB) crawledRegistry(ctx context.Context, host string) (id int64, name string, err error) {
 	rows, err := d.db.QueryContext(ctx, `SELECT id, name, url FROM registries WHERE kind = 'crawled' ORDER BY id`)
 	if err != nil {
 		return 0, "", err
@@ -39,21 +55,21 @@ func (d *DB) registryOf(ctx context.Context, host string) (id int64, name string
 			return id, name, nil
 		}
 	}
-	if err := rows.Err(); err != nil {
-		return 0, "", err
-	}
+	return 0, "", rows.Err()
+}
+
+// submittedRegistry has the host as its name. Where a crawled one of another host has
+// that name, what is submitted must not be taken for what was read there: no one can.
+func (d *DB) submittedRegistry(ctx context.Context, host string) (id int64, name string, err error) {
 	now := d.now().UnixMicro()
-	// A name that a registry with another host has is not its own: what is submitted
-	// must not be taken for what was read there.
-	for _, name = range []string{host, host + " (submitted)"} {
-		var kind string
-		err = d.db.QueryRowContext(ctx, `INSERT INTO registries (name, url, kind, settings, created_at, updated_at) VALUES ($1, $2, 'submitted', '{}', $3, $4)
-			ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING id, kind`, name, host, now, now).Scan(&id, &kind)
-		if err != nil || kind == "submitted" {
-			return id, name, err
-		}
+	name = hostOf(host)
+	var kind string
+	err = d.db.QueryRowContext(ctx, `INSERT INTO registries (name, url, kind, settings, created_at, updated_at) VALUES ($1, $2, 'submitted', '{}', $3, $4)
+		ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING id, kind`, name, name, now, now).Scan(&id, &kind)
+	if err == nil && kind != "submitted" {
+		err = fmt.Errorf("%w: another registry has this name", ErrConflict)
 	}
-	return 0, "", fmt.Errorf("%w: its name is taken", ErrConflict)
+	return id, name, err
 }
 
 // hostOf is the host of a registry's URL, or of a name without a scheme. Docker Hub

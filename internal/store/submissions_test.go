@@ -148,13 +148,17 @@ func TestRegistryOf(t *testing.T) {
 		}
 		for host, want := range map[string]string{
 			"docker.io": "hub", "": "hub", "quay.example": "quay.io", "QUAY.example": "quay.io",
-			"ghcr.io": "ghcr.io", "localhost:5000": "localhost:5000", "quay.io": "quay.io (submitted)",
+			"ghcr.io": "ghcr.io", "localhost:5000": "localhost:5000",
 		} {
+			first, err0 := db.RegistryNameOf(ctx, host)
 			id, name, err := db.RegistryOf(ctx, host)
 			again, _, err2 := db.RegistryOf(ctx, host)
-			if name != want || err != nil || err2 != nil || id != again || id == 0 {
-				t.Errorf("%q: %q, id %d and %d, %v %v; want %q", host, name, id, again, err, err2, want)
+			if name != want || first != want || err0 != nil || err != nil || err2 != nil || id != again || id == 0 {
+				t.Errorf("%q: %q and %q, id %d and %d, %v %v %v; want %q", host, first, name, id, again, err0, err, err2, want)
 			}
+		}
+		if _, _, err := db.RegistryOf(ctx, "quay.io"); !errors.Is(err, ErrConflict) {
+			t.Errorf("the name of a registry with another host: %v", err)
 		}
 	})
 }

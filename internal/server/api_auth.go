@@ -13,6 +13,9 @@ import (
 	"strata/internal/auth"
 )
 
+// OpenIDCallback is the path to which a provider sends users back.
+const OpenIDCallback = "/api/v1/login/openid/callback"
+
 // A Me is who asks.
 type Me struct {
 	Name   string  `json:"name"`
@@ -79,7 +82,7 @@ func (s *Server) registerAuth() {
 	huma.Register(s.api, op("GET", "/me", "get-me", "Tell who asks and what they may do", auth.Known), s.me)
 	huma.Register(s.api, op("PUT", "/me/password", "change-password", "Change the password; all sessions end", auth.Known), s.changePassword)
 	s.mux.HandleFunc("GET /api/v1/login/openid", s.beginOpenID)
-	s.mux.HandleFunc("GET /api/v1/login/openid/callback", s.finishOpenID)
+	s.mux.HandleFunc("GET "+OpenIDCallback, s.finishOpenID)
 }
 
 func meOf(i *auth.Identity) Me {

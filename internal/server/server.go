@@ -43,6 +43,8 @@ type Options struct {
 	// PublicURL is what users reach the server by ("https://strata.example"); empty for
 	// not known. Cookies are for https alone where it is https.
 	PublicURL string
+	// TLS tells that the listener itself is of https.
+	TLS bool
 	// OpenID is the provider that users may log in with; nil for none.
 	OpenID *auth.OpenID
 	// TrustedProxies are the networks of proxies whose X-Forwarded-For is believed.
@@ -79,7 +81,7 @@ type Server struct {
 }
 
 // secure tells whether browsers reach the server by https.
-func (o *Options) secure() bool { return strings.HasPrefix(o.PublicURL, "https://") }
+func (o *Options) secure() bool { return o.TLS || strings.HasPrefix(o.PublicURL, "https://") }
 
 // New makes a server.
 func New(o Options) (*Server, error) {

@@ -126,6 +126,14 @@ func (d *DB) openSQLite(path string) (err error) {
 		return err
 	}
 	d.path = path
+	// What is in it is for the server alone.
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
 	// synchronous(FULL): what was told to be kept is kept after a power cut.
 	d.db, err = sql.Open("sqlite", sqliteURI(path, "_pragma=busy_timeout(30000)", "_pragma=journal_mode(WAL)", "_pragma=synchronous(FULL)",
 		"_pragma=foreign_keys(ON)", "_pragma=temp_store(MEMORY)", "_pragma=cache_size(-65536)", "_txlock=immediate"))

@@ -73,7 +73,7 @@ CREATE UNIQUE INDEX tags_now ON tags (repository, name) WHERE to_at IS NULL;
 CREATE INDEX tags_manifest ON tags (manifest);
 
 -- One row an image (one platform), by the digest of its manifest, or that of its
--- configuration where it has none. document is image.Image as compressed JSON,
+-- configuration where it has none. top is the chain of all its layers. document is image.Image as compressed JSON,
 -- without content. The counts are of distinct pairs of vulnerability and package
 -- version that are present and not set aside by match; they are those of the open
 -- findings at all times.
@@ -86,6 +86,7 @@ CREATE TABLE images (
     distro        TEXT NOT NULL DEFAULT '',
     analyzer_set  TEXT NOT NULL,
     layers        INTEGER NOT NULL,
+    top           BIGINT NOT NULL,
     size          BIGINT NOT NULL,
     base          BIGINT,
     base_layers   INTEGER NOT NULL DEFAULT 0,
@@ -103,6 +104,7 @@ CREATE TABLE images (
     scanned_at    BIGINT NOT NULL
 );
 CREATE INDEX images_base ON images (base);
+CREATE INDEX images_top ON images (top);
 
 -- Which images a manifest stands for: itself, or those of an index.
 CREATE TABLE manifest_images (
@@ -201,17 +203,25 @@ CREATE TABLE licenses (
 );
 
 -- The packages that a layer introduces. owned: its files belong to a package of
--- the distribution, so that its findings are set aside. twin is a package known
--- from the same file, whose findings are these (match's rule of one file).
+-- the distribution, so that its findings are set aside.
 CREATE TABLE segment_packages (
     segment BIGINT NOT NULL REFERENCES segments (id) ON DELETE CASCADE,
     package BIGINT NOT NULL REFERENCES packages (id),
     owned   BOOLEAN NOT NULL,
     license BIGINT REFERENCES licenses (id),
-    twin    BIGINT,
     PRIMARY KEY (segment, package, owned)
 );
 CREATE INDEX segment_packages_package ON segment_packages (package, segment);
+CREATE INDEX segment_packages_license ON segment_packages (license);
+
+-- A program known by its content (package), and packages that the same file tells
+-- of: what is found in these is not counted again in the program (package match).
+CREATE TABLE segment_twins (
+    segment BIGINT NOT NULL REFERENCES segments (id) ON DELETE CASCADE,
+    package BIGINT NOT NULL REFERENCES packages (id),
+    twin    BIGINT NOT NULL REFERENCES packages (id),
+    PRIMARY KEY (segment, package, twin)
+);
 
 -- What a layer hides of the layers below: of the package that the layer at
 -- from_position introduced. state is "shadowed" or "removed"; partly tells that

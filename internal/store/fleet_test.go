@@ -1,0 +1,110 @@
+package store
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"strata/internal/image"
+	"strata/internal/inventory"
+)
+
+// A testFleet makes images at random: trees of layers, in which packages are
+// installed, upgraded, deleted and owned, in a package database, in directories, and
+// as programs.
+type testFleet struct {
+	r      *rand.Rand
+	stacks [][]*inventory.Layer
+	images []Contents
+}
+
+// grow adds an image upon the layers of another, or upon none.
+func (f *testFleet) grow() Contents {
+	var below []*inventory.Layer
+	if len(f.stacks) > 0 && f.r.IntN(5) > 0 {
+		below = f.stacks[f.r.IntN(len(f.stacks))]
+	}
+	layers := slices.Clone(below)
+	for range 1 + f.r.IntN(3) {
+		layers = append(layers, f.layer())
+	}
+	f.stacks = append(f.stacks, layers)
+	n := len(f.images)
+	m := &image.Image{
+		Reference: fmt.Sprintf("registry.example/team/app%d:1", n), Repository: fmt.Sprintf("registry.example/team/app%d", n), Tag: "1",
+		Digest: image.Digest(fmt.Sprintf("sha256:%064x", f.r.Uint64())), ConfigDigest: image.Digest(fmt.Sprintf("sha256:%064x", f.r.Uint64())),
+		Platform: image.Platform{OS: "linux", Architecture: "amd64"}, Created: time.Date(2026, 1, 1+n%28, 0, 0, 0, 0, time.UTC),
+	}
+	for i, l := range layers {
+		m.Layers = append(m.Layers, image.Layer{Index: i, DiffID: l.DiffID, Size: 100, CreatedBy: fmt.Sprintf("RUN step %d", i)})
+	}
+	inv := inventory.Merge(layers)
+	c := Contents{Image: m, Inventory: &inv, AnalyzerSet: "test"}
+	f.images = append(f.images, c)
+	return c
+}
+
+func (f *testFleet) layer() *inventory.Layer {
+	l := &inventory.Layer{DiffID: image.DiffID(fmt.Sprintf("sha256:%064x", f.r.Uint64())), Size: 1000, Entries: 3}
+	var b inventory.PathsBuilder
+	file := func(x inventory.File) {
+		b.Add(inventory.Path{Path: x.Path, Kind: inventory.PathFile}, -1)
+		l.Files = append(l.Files, x)
+	}
+	if f.r.IntN(2) == 0 {
+		db := inventory.File{Path: "var/lib/dpkg/status", Analyzer: "dpkg", Kind: inventory.Database, Database: "dpkg"}
+		for i := range 6 {
+			if v := f.r.IntN(4); v > 0 {
+				db.Packages = append(db.Packages, inventory.Package{Type: "deb", Name: fmt.Sprintf("lib%d", i), Version: fmt.Sprintf("1.%d-1", v), Arch: "amd64", Licenses: []string{"MIT"}})
+			}
+		}
+		file(db)
+		b.Add(inventory.Path{Path: "etc/os-release", Kind: inventory.PathFile}, -1)
+		l.Distros = append(l.Distros, inventory.DistroFile{Path: "etc/os-release", Distro: inventory.Distro{ID: "debian", VersionID: "12"}})
+	}
+	for i := range 5 {
+		p := fmt.Sprintf("app/node_modules/m%d/package.json", i)
+		switch f.r.IntN(4) {
+		case 0:
+			x := inventory.File{Path: p, Analyzer: "npm", Packages: []inventory.Package{
+				{Type: "npm", Ecosystem: "npm", Name: fmt.Sprintf("m%d", i%3), Version: fmt.Sprintf("%d.0.0", f.r.IntN(3)), Licenses: []string{"ISC"}}}}
+			if f.r.IntN(3) == 0 {
+				x.Owner = "deb:lib1"
+			}
+			file(x)
+		case 1:
+			b.Add(inventory.Path{Path: p, Kind: inventory.PathWhiteout}, -1)
+		}
+	}
+	if f.r.IntN(3) == 0 {
+		file(inventory.File{Path: "usr/bin/server", Analyzer: "classifier", Packages: []inventory.Package{
+			{Type: "generic", Ecosystem: "Bitnami", Name: "server", Version: fmt.Sprintf("%d.1", f.r.IntN(3))},
+			{Type: "golang", Ecosystem: "Go", Name: "example.org/server", Version: fmt.Sprintf("v%d.1.0", f.r.IntN(3))}}})
+	}
+	l.Paths, _ = b.Build()
+	return l
+}
+
+// newTestFleet makes a fleet of n images, the same for the same seed.
+func newTestFleet(seed uint64, n int) *testFleet {
+	f := &testFleet{r: rand.New(rand.NewPCG(seed, 1))}
+	for range n {
+		f.grow()
+	}
+	return f
+}
+
+// put keeps all images of the fleet, and gives their ids.
+func (f *testFleet) put(t testing.TB, db *DB) []int64 {
+	t.Helper()
+	ids := make([]int64, len(f.images))
+	for i, c := range f.images {
+		var err error
+		if ids[i], err = db.PutImage(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return ids
+}

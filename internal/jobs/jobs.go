@@ -10,12 +10,6 @@ package jobs
 import (
 	"context"
 	"time"
-
-	_ "github.com/jackc/pgx/v5"                             // used by the queue on PostgreSQL
-	_ "github.com/riverqueue/river"                         // used by the queue
-	_ "github.com/riverqueue/river/riverdriver/riverpgxv5"  // used by the queue on PostgreSQL
-	_ "github.com/riverqueue/river/riverdriver/riversqlite" // used by the queue on SQLite
-	_ "github.com/riverqueue/river/rivertype"               // used by the queue
 )
 
 // A Kind is what a job does.
@@ -69,6 +63,9 @@ type Work struct {
 	// MaxAttempts before a job is parked with the reason; 0 means 5.
 	MaxAttempts int
 	// Every makes a job of this kind, without key, on this schedule, once for the
-	// cluster; 0 for none.
+	// cluster; 0 for none. The first is made at once.
 	Every time.Duration
+	// Together is for a Do that makes sure itself that a key is worked on once at a
+	// time. Otherwise the queue does, for the whole cluster.
+	Together bool
 }

@@ -1,0 +1,80 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// tick is how often the schedule is looked at.
+const tick = time.Second
+
+// Start works on jobs until Stop. Done with ctx, too, it takes no new jobs.
+func (q *Queue) Start(ctx context.Context) error {
+	if err := q.client.start(context.WithoutCancel(ctx)); err != nil {
+		return fmt.Errorf("queue: %w", err)
+	}
+	ctx, q.stopped = context.WithCancel(ctx)
+	q.ended = make(chan struct{})
+	go func() {
+		defer close(q.ended)
+		q.schedule(ctx)
+	}()
+	return nil
+}
+
+// Stop takes no new jobs and waits for those at work until ctx is done; then they are
+// broken off, to be done again by another instance or at the next start.
+func (q *Queue) Stop(ctx context.Context) error {
+	var err error
+	if q.stopped != nil {
+		q.stopped()
+		<-q.ended
+		if err = q.client.stop(ctx); ctx.Err() != nil {
+			const patience = 15 * time.Second
+			hard, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+			defer cancel()
+			err = q.client.stopAndCancel(hard)
+		}
+	}
+	if err = errors.Join(err, q.client.close()); err != nil {
+		return fmt.Errorf("queue: %w", err)
+	}
+	return nil
+}
+
+// schedule makes the jobs that are due again and again.
+func (q *Queue) schedule(ctx context.Context) {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
+		for _, w := range q.o.Works {
+			if w.Every <= 0 || ctx.Err() != nil {
+				continue
+			}
+			if err := q.makeDue(ctx, w); err != nil && ctx.Err() == nil {
+				q.o.Log.ErrorContext(ctx, "schedule", "kind", w.Kind, "error", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+func (q *Queue) makeDue(ctx context.Context, w Work) error {
+	due, err := q.o.DB.TakeDue(ctx, string(w.Kind), w.Every)
+	if err != nil || !due {
+		return err
+	}
+	return q.Enqueue(ctx, Job{Kind: w.Kind, Priority: ForNews})
+}
+
+// Ready tells why the queue can't work now; nil when it can.
+func (q *Queue) Ready(ctx context.Context) error {
+	_, err := q.List(ctx, Filter{Limit: 1})
+	return err
+}

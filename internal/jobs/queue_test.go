@@ -1,0 +1,222 @@
+package jobs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"strata/internal/imagetest"
+	"strata/internal/store"
+)
+
+// onEngines runs a test on both engines, each with an empty database.
+func onEngines(t *testing.T, test func(t *testing.T, location string)) {
+	t.Helper()
+	t.Run("sqlite", func(t *testing.T) { test(t, filepath.Join(t.TempDir(), "strata.db")) })
+	t.Run("postgres", func(t *testing.T) { test(t, postgres(t)) })
+}
+
+func postgres(t *testing.T) string {
+	t.Helper()
+	location, err := imagetest.Postgres(t)
+	if err != nil {
+		if os.Getenv("STRATA_TEST_REQUIRE") == "all" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	return location
+}
+
+func openDB(t *testing.T, location string) *store.DB {
+	t.Helper()
+	db, err := store.OpenDB(t.Context(), location, store.DBOptions{Key: bytes.Repeat([]byte{7}, store.KeySize)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// openQueue makes a queue that stops with the test.
+func openQueue(t *testing.T, o Options) *Queue {
+	t.Helper()
+	q, err := New(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := q.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return q
+}
+
+func start(t *testing.T, q *Queue) {
+	t.Helper()
+	if err := q.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func enqueue(t *testing.T, q *Queue, jobs ...Job) {
+	t.Helper()
+	if err := q.Enqueue(t.Context(), jobs...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// until waits for something to become true.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("never:", what)
+		}
+	}
+}
+
+func TestQueueStartsSoon(t *testing.T) {
+	onEngines(t, func(t *testing.T, location string) {
+		done := make(chan string, 10)
+		q := openQueue(t, Options{DB: openDB(t, location), Works: []Work{{Kind: Scan, Do: func(_ context.Context, key string) error {
+			done <- key
+			return nil
+		}}}})
+		start(t, q)
+		var sum time.Duration
+		const n = 5
+		for i := range n {
+			time.Sleep(30 * time.Millisecond)
+			began := time.Now()
+			enqueue(t, q, Job{Scan, strconv.Itoa(i), ForPush})
+			select {
+			case key := <-done:
+				if key != strconv.Itoa(i) {
+					t.Errorf("key %q", key)
+				}
+			case <-time.After(10 * time.Second):
+				t.Fatal("not started")
+			}
+			sum += time.Since(began)
+		}
+		t.Log("starts after", sum/n)
+		if sum/n > 500*time.Millisecond {
+			t.Errorf("starts after %v", sum/n)
+		}
+	})
+}
+
+func TestQueueOnceWhileWaiting(t *testing.T) {
+	onEngines(t, func(t *testing.T, location string) {
+		var runs, atOnce, most atomic.Int32
+		working, goOn := make(chan struct{}, 10), make(chan struct{})
+		q := openQueue(t, Options{DB: openDB(t, location), Works: []Work{{Kind: Match, Do: func(context.Context, string) error {
+			most.Store(max(most.Load(), atOnce.Add(1)))
+			defer atOnce.Add(-1)
+			runs.Add(1)
+			working <- struct{}{}
+			<-goOn
+			return nil
+		}}}})
+		for range 3 {
+			enqueue(t, q, Job{Match, "", ForNews})
+		}
+		start(t, q)
+		<-working
+		// Told of while it works: it has to work again, but not as often as it was told.
+		for range 20 {
+			enqueue(t, q, Job{Match, "", ForNews})
+		}
+		time.Sleep(200 * time.Millisecond)
+		close(goOn)
+		until(t, "done", func() bool {
+			left, err := q.List(t.Context(), Filter{States: []State{Waiting, Running, Retrying}})
+			return err == nil && len(left) == 0
+		})
+		if runs.Load() < 2 || runs.Load() > slots || most.Load() != 1 {
+			t.Errorf("%d runs, %d at once", runs.Load(), most.Load())
+		}
+	})
+}
+
+func TestQueuePriority(t *testing.T) {
+	onEngines(t, func(t *testing.T, location string) {
+		var mu sync.Mutex
+		var order []string
+		goOn := make(chan struct{})
+		q := openQueue(t, Options{DB: openDB(t, location), Scans: 1, Works: []Work{{Kind: Scan, Together: true, Do: func(_ context.Context, key string) error {
+			mu.Lock()
+			order = append(order, key)
+			mu.Unlock()
+			if key != "ci" && key != "299" {
+				<-goOn
+			}
+			return nil
+		}}}})
+		crawled := make([]Job, 300)
+		for i := range crawled {
+			crawled[i] = Job{Scan, strconv.Itoa(i), ForCrawling}
+		}
+		enqueue(t, q, crawled...)
+		start(t, q)
+		until(t, "the crawl's scan", func() bool { mu.Lock(); defer mu.Unlock(); return len(order) == 1 })
+		enqueue(t, q, Job{Scan, "ci", ForCI})
+		until(t, "the scan for CI", func() bool { mu.Lock(); defer mu.Unlock(); return len(order) == 2 && order[1] == "ci" })
+		// One of those that wait is asked for by CI.
+		enqueue(t, q, Job{Scan, "299", ForCI})
+		until(t, "the same, more urgent", func() bool { mu.Lock(); defer mu.Unlock(); return len(order) == 3 && order[2] == "299" })
+		close(goOn)
+		until(t, "all", func() bool { mu.Lock(); defer mu.Unlock(); return len(order) == 301 })
+	})
+}
+
+func TestQueueRetriesAndParks(t *testing.T) {
+	onEngines(t, func(t *testing.T, location string) {
+		var runs atomic.Int32
+		var mended atomic.Bool
+		q := openQueue(t, Options{DB: openDB(t, location), Backoff: func(int) time.Duration { return 10 * time.Millisecond }, Works: []Work{
+			{Kind: Scan, MaxAttempts: 3, Do: func(context.Context, string) error {
+				runs.Add(1)
+				if mended.Load() {
+					return nil
+				}
+				return errors.New("the registry is down")
+			}},
+			{Kind: Crawl, MaxAttempts: 3, Do: func(context.Context, string) error { return &ParkedError{errors.New("no such registry")} }},
+		}})
+		start(t, q)
+		enqueue(t, q, Job{Scan, "1", ForPush}, Job{Crawl, "2", ForCrawling})
+		var parked []Listed
+		until(t, "parked", func() bool {
+			var err error
+			parked, err = q.List(t.Context(), Filter{Kinds: []Kind{Scan}, States: []State{Parked}})
+			return err == nil && len(parked) == 1
+		})
+		if p := parked[0]; runs.Load() != 3 || p.Reason != "the registry is down" || p.Key != "1" || p.Attempt != 3 {
+			t.Errorf("%d runs: %+v", runs.Load(), p)
+		}
+		mended.Store(true)
+		if _, err := q.Retry(t.Context(), parked[0].ID); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "done", func() bool { j, err := q.Get(t.Context(), parked[0].ID); return err == nil && j.State == Done })
+		until(t, "given up at once", func() bool {
+			l, err := q.List(t.Context(), Filter{Kinds: []Kind{Crawl}, States: []State{Cancelled}})
+			return err == nil && len(l) == 1 && l[0].Attempt == 1
+		})
+		if _, err := q.Get(t.Context(), 1<<40); !errors.Is(err, store.ErrNotFound) {
+			t.Error(err)
+		}
+	})
+}

@@ -84,9 +84,6 @@ func (r *Report) Harbor(a HarborArtifact, now time.Time) *HarborReport {
 		out.Vulnerabilities = append(out.Vulnerabilities, n.harborVulnerability(f))
 	}
 	out.Severity = harborSeverity(worst)
-	if len(out.Vulnerabilities) == 0 {
-		out.Severity = "None" // as Harbor itself writes an image without any
-	}
 	return out
 }
 

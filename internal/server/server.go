@@ -38,6 +38,8 @@ type Options struct {
 	QueueReady func(context.Context) error
 	// Submissions is what becomes of images that clients tell of.
 	Submissions Submissions
+	// ScannedReport makes the reports that Harbor asks for; nil for none.
+	ScannedReport ScannedReport
 	// Version of the program.
 	Version string
 	// PublicURL is what users reach the server by ("https://strata.example"); empty for
@@ -127,6 +129,7 @@ func (s *Server) routes() {
 	s.registerLicenses()
 	s.registerHooks()
 	s.registerSubmissions()
+	s.registerHarbor()
 }
 
 // Handler answers the requests of one listener.

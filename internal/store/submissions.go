@@ -13,13 +13,13 @@ import (
 	"strata/internal/inventory"
 )
 
-// RegistryOf is the id and name of the registry that images of a host belong to: the
-// one that is crawled, where there is one with that host, or one of kind "submitted"
-// with the host's name, which is made when it isn't there.
+// RegistryOf is the id and name of the registry that the server reads the images of a
+// host from: the one that is crawled, where there is one with that host, or one of kind
+// "asked", for the images that Harbor asks to scan, which is made when it isn't there.
 func (d *DB) RegistryOf(ctx context.Context, host string) (id int64, name string, err error) {
 	id, name, err = d.crawledRegistry(ctx, host)
 	if err == nil && id == 0 {
-		id, name, err = d.submittedRegistry(ctx, host)
+		id, name, err = d.registryOfKind(ctx, "asked", host)
 	}
 	if err != nil {
 		return 0, "", fmt.Errorf("registry of %s: %w", host, err)
@@ -58,18 +58,20 @@ func (d *DB) crawledRegistry(ctx context.Context, host string) (id int64, name s
 	return 0, "", rows.Err()
 }
 
-// submittedRegistry has the host as its name. Where a crawled one of another host has
-// that name, what is submitted must not be taken for what was read there: no one can.
-func (d *DB) submittedRegistry(ctx context.Context, host string) (id int64, name string, err error) {
+// registryOfKind is a registry that is not crawled, and made when it isn't there. It has
+// the host as name; where a registry of another kind has that, the kind goes before it:
+// what users submit must not be taken for what the server has read.
+func (d *DB) registryOfKind(ctx context.Context, kind, host string) (id int64, name string, err error) {
 	now := d.now().UnixMicro()
-	name = hostOf(host)
-	var kind string
-	err = d.db.QueryRowContext(ctx, `INSERT INTO registries (name, url, kind, settings, created_at, updated_at) VALUES ($1, $2, 'submitted', '{}', $3, $4)
-		ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING id, kind`, name, name, now, now).Scan(&id, &kind)
-	if err == nil && kind != "submitted" {
-		err = fmt.Errorf("%w: another registry has this name", ErrConflict)
+	for _, name = range []string{hostOf(host), kind + ":" + hostOf(host)} {
+		var found string
+		err = d.db.QueryRowContext(ctx, `INSERT INTO registries (name, url, kind, settings, created_at, updated_at) VALUES ($1, $2, $3, '{}', $4, $5)
+			ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING id, kind`, name, host, kind, now, now).Scan(&id, &found)
+		if err != nil || found == kind {
+			return id, name, err
+		}
 	}
-	return id, name, err
+	return 0, "", fmt.Errorf("%w: other registries have its names", ErrConflict)
 }
 
 // hostOf is the host of a registry's URL, or of a name without a scheme. Docker Hub

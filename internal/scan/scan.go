@@ -54,6 +54,12 @@ type Scanner struct {
 	// Parallel is how many layers are read at the same time; 0 means as many as
 	// there are processors.
 	Parallel int
+	// Claim is asked before a layer is read, and may wait: where others read layers
+	// for the same Cache, it lets one at a time read this one. What another has read
+	// meanwhile is taken from the Cache. release is called when that is known. Layers
+	// of which it is not known before they are read which they are, are not asked for.
+	// nil asks nobody.
+	Claim func(ctx context.Context, id image.DiffID) (release func(), err error)
 
 	mu   sync.Mutex
 	seen map[image.DiffID]*inventory.Layer // by this Scanner
@@ -220,6 +226,16 @@ func (r *reading) missing(layers []image.Layer) []image.Layer {
 // visit reads one layer. Only errors that end the whole scan are returned.
 func (r *reading) visit(ctx context.Context, b image.Blob) error {
 	s := r.scanner
+	if s.Claim != nil && b.Layer.Index != image.Unidentified {
+		release, err := s.Claim(ctx, b.Layer.DiffID)
+		if err != nil {
+			return err
+		}
+		defer release()
+		if found, err := s.lookup(ctx, b.Layer.DiffID); found != nil || err != nil {
+			return r.another(b.Layer, found, err)
+		}
+	}
 	s.observe(func(o Observer) { o.LayerStarted(b.Layer) })
 	l, err := r.read(ctx, b)
 	s.observe(func(o Observer) { o.LayerDone(b.Layer, err) })
@@ -238,6 +254,18 @@ func (r *reading) visit(ctx context.Context, b image.Blob) error {
 	}
 	r.known[l.DiffID] = l
 	s.keep(ctx, l)
+	return nil
+}
+
+// another takes what another scan has read of a layer meanwhile.
+func (r *reading) another(l image.Layer, found *inventory.Layer, err error) error {
+	if err != nil {
+		return err
+	}
+	r.scanner.observe(func(o Observer) { o.LayerCached(l) })
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.known[l.DiffID] = found
 	return nil
 }
 

@@ -93,7 +93,7 @@ func (d *DB) putContents(ctx context.Context, c *Contents) (id int64, err error)
 		return 0, fmt.Errorf("%d layers, at most %d can be kept", len(c.Image.Layers), maxImageLayers)
 	}
 	kept := *c.Image
-	kept.Content, kept.Base = nil, nil
+	kept.Content = nil
 	doc, err := json.Marshal(kept)
 	if err != nil {
 		return 0, err

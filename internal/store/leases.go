@@ -2,10 +2,13 @@ package store
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
 	"time"
+
+	"strata/internal/image"
 )
 
 // A Lease is the right to work on something until it expires. Its fence is higher
@@ -54,4 +57,61 @@ func (d *DB) Release(ctx context.Context, l Lease) error {
 		return fmt.Errorf("lease %s: %w", l.Name, err)
 	}
 	return nil
+}
+
+// How long a claim of a layer holds without being renewed, and how often it is looked
+// whether another's has ended.
+const (
+	layerLease = 15 * time.Second
+	layerPoll  = 50 * time.Millisecond
+)
+
+// ClaimLayer waits until no one else analyses the layer, and lets no one else until
+// release: of several that have the same layer to analyse, one does, and the others
+// find it in the database (scan.Scanner.Claim). The claim of an instance that died
+// runs out after 15 seconds.
+func (d *DB) ClaimLayer(ctx context.Context, id image.DiffID) (release func(), err error) {
+	name, holder := "layer/"+string(id), rand.Text()
+	for wait := layerPoll; ; wait = min(wait*2, 10*layerPoll) {
+		l, ok, err := d.Acquire(ctx, name, holder, layerLease)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			return d.keepLease(ctx, l), nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("layer %s, which another analyses: %w", id, context.Cause(ctx))
+		case <-time.After(wait):
+		}
+	}
+}
+
+// keepLease renews a lease until release. When it can't be renewed, another may take
+// it and do the same work again, which is a loss of time only.
+func (d *DB) keepLease(ctx context.Context, l Lease) (release func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(layerLease / 3)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				if errors.Is(d.Renew(ctx, l, layerLease), ErrConflict) {
+					return
+				}
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+		// It is layers by the thousand: what is done is no row any more.
+		_, _ = d.db.ExecContext(context.WithoutCancel(ctx), `DELETE FROM leases WHERE name = $1 AND holder = $2 AND fence = $3`, l.Name, l.Holder, l.Fence)
+	}
 }

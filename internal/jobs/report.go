@@ -1,0 +1,103 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"strata/internal/analyzer"
+	"strata/internal/image"
+	"strata/internal/inventory"
+	"strata/internal/match"
+	"strata/internal/report"
+	"strata/internal/scan"
+	"strata/internal/store"
+)
+
+// Reports makes reports of images in the database: from what is known of their
+// layers, and the advisories as they are now. No registry is asked. They are what
+// `strata scan` makes of the image, by the same code.
+type Reports struct {
+	DB *store.DB
+	// Cache of layers; the database itself when nil.
+	Cache scan.Cache
+	// Advisories gives those in force, and what is to be said of where they come from.
+	Advisories func(context.Context) (match.Advisories, report.Advisories, error)
+	// Version of the program.
+	Version string
+	// Now is time.Now by default.
+	Now func() time.Time
+}
+
+// Report is that of an image by its id, without a verdict. The error wraps
+// store.ErrNotFound for an image that is not known.
+func (r *Reports) Report(ctx context.Context, id int64) (*report.Report, error) {
+	img, err := r.DB.LoadImage(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	rep, err := r.Of(ctx, img, nil)
+	if err != nil {
+		return nil, fmt.Errorf("report of image %d: %w", id, err)
+	}
+	return rep, nil
+}
+
+// Of makes the report of an image whose layers are known; extra, which may be nil, is
+// asked for layers that the cache does not have.
+func (r *Reports) Of(ctx context.Context, img *image.Image, extra scan.Cache) (*report.Report, error) {
+	res, err := r.result(ctx, img, extra)
+	if err != nil {
+		return nil, err
+	}
+	advisories, about, err := r.Advisories(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found, err := match.Find(ctx, &res.Inventory, advisories, match.Options{Now: r.Now})
+	if err != nil {
+		return nil, err
+	}
+	return report.New(report.Scanned{
+		Tool: report.Tool{Name: "strata", Version: r.Version}, Image: res.Image, Layers: res.Layers,
+		Inventory: &res.Inventory, Match: &found, Advisories: about,
+	}), nil
+}
+
+// result merges the known layers; one that is not known makes it incomplete, as it
+// was when the image was scanned.
+func (r *Reports) result(ctx context.Context, img *image.Image, extra scan.Cache) (*scan.Result, error) {
+	caches := []scan.Cache{r.Cache, extra}
+	if r.Cache == nil {
+		caches[0] = r.DB
+	}
+	res := &scan.Result{Image: img, Layers: make([]*inventory.Layer, len(img.Layers))}
+	var missing []inventory.Problem
+	for i, l := range img.Layers {
+		var err error
+		if res.Layers[i], err = firstLayer(ctx, caches, l.DiffID); err != nil {
+			return nil, err
+		}
+		if res.Layers[i] == nil {
+			missing = append(missing, inventory.Problem{Layer: i, Incomplete: true, Message: "what is in the layer is not known: it could not be read when the image was scanned"})
+		}
+	}
+	res.Inventory = inventory.Merge(res.Layers)
+	res.Inventory.Problems = append(res.Inventory.Problems, missing...)
+	return res, nil
+}
+
+// firstLayer is what the first of the caches has that has it; nil when none does.
+func firstLayer(ctx context.Context, caches []scan.Cache, id image.DiffID) (*inventory.Layer, error) {
+	for _, c := range caches {
+		if c == nil {
+			continue
+		}
+		l, err := c.Layer(ctx, id, analyzer.SetVersion)
+		if err == nil || !errors.Is(err, scan.ErrNotCached) {
+			return l, err
+		}
+	}
+	return nil, nil
+}

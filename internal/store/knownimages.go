@@ -1,0 +1,74 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"strata/internal/image"
+)
+
+// LoadImage is an image as it was scanned, with its Base and without Content.
+func (d *DB) LoadImage(ctx context.Context, id int64) (*image.Image, error) {
+	m, err := d.loadImage(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("image %d: %w", id, err)
+	}
+	return m, nil
+}
+
+func (d *DB) loadImage(ctx context.Context, id int64) (*image.Image, error) {
+	var doc []byte
+	err := d.db.QueryRowContext(ctx, `SELECT document FROM images WHERE id = $1`, id).Scan(&doc)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	return d.decodeDocument(doc)
+}
+
+func (d *DB) decodeDocument(doc []byte) (*image.Image, error) {
+	text, err := d.dec.DecodeAll(doc, nil)
+	if err != nil {
+		return nil, err
+	}
+	m := &image.Image{}
+	return m, json.Unmarshal(text, m)
+}
+
+// ImagesBelow gives the known images all of whose layers are the lowest of m, those
+// with most of them first, for image.RecogniseBase: at most 200, and at most 50 with
+// the same layers, those scanned last. They have no Content.
+func (d *DB) ImagesBelow(ctx context.Context, m *image.Image) (images []*image.Image, err error) {
+	var chains []string
+	for _, c := range m.ChainIDs() {
+		chains = append(chains, string(c))
+	}
+	if len(chains) == 0 || len(chains) > maxImageLayers {
+		return nil, nil
+	}
+	rows, err := d.db.QueryContext(ctx, `SELECT document FROM (
+			SELECT i.id AS id, i.layers AS layers, i.document AS document, ROW_NUMBER() OVER (PARTITION BY i.top ORDER BY i.scanned_at DESC, i.id DESC) AS place
+			FROM chains c JOIN images i ON i.top = c.id WHERE c.chain_id IN (`+placeholders(1, len(chains))+`)) near
+		WHERE place <= `+fmt.Sprint(maxOfStack)+` ORDER BY layers DESC, id DESC LIMIT `+fmt.Sprint(maxKnownImages), anys(chains)...)
+	if err != nil {
+		return nil, fmt.Errorf("base of %s: %w", m.Reference, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var doc []byte
+		if err := rows.Scan(&doc); err != nil {
+			return nil, fmt.Errorf("base of %s: %w", m.Reference, err)
+		}
+		below, err := d.decodeDocument(doc)
+		if err != nil {
+			return nil, fmt.Errorf("base of %s: %w", m.Reference, err)
+		}
+		images = append(images, below)
+	}
+	return images, rows.Err()
+}

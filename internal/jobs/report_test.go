@@ -3,7 +3,6 @@ package jobs
 import (
 	"bytes"
 	"context"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -18,30 +17,6 @@ import (
 	"strata/internal/source"
 	"strata/internal/store"
 )
-
-// onEngines runs a test on both engines, each with an empty database.
-func onEngines(t *testing.T, test func(t *testing.T, db *store.DB)) {
-	t.Helper()
-	open := func(t *testing.T, location string) *store.DB {
-		db, err := store.OpenDB(t.Context(), location, store.DBOptions{Key: bytes.Repeat([]byte{7}, store.KeySize)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = db.Close() })
-		return db
-	}
-	t.Run("sqlite", func(t *testing.T) { test(t, open(t, filepath.Join(t.TempDir(), "strata.db"))) })
-	t.Run("postgres", func(t *testing.T) {
-		location, err := imagetest.Postgres(t)
-		if err != nil {
-			if os.Getenv("STRATA_TEST_REQUIRE") == "all" {
-				t.Fatal(err)
-			}
-			t.Skip(err)
-		}
-		test(t, open(t, location))
-	})
-}
 
 const reportPicture = `
 -- layer0/etc/os-release --
@@ -77,7 +52,8 @@ func starterAdvisories(t *testing.T) *store.Advisories {
 func TestReportsAreThoseOfTheCommandLine(t *testing.T) {
 	advisories := starterAdvisories(t)
 	now := func() time.Time { return time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC) }
-	onEngines(t, func(t *testing.T, db *store.DB) {
+	onEngines(t, func(t *testing.T, location string) {
+		db := openDB(t, location)
 		img := pictureImage(t, reportPicture)
 		scanner := scan.Scanner{Runner: &analyzer.Runner{Analyzers: analyzer.Default()}, Cache: db, Claim: db.ClaimLayer}
 		res, err := scanner.Image(t.Context(), img)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"strata/internal/auth"
 	"strata/internal/store"
 )
 
@@ -165,4 +167,62 @@ func TestGuard(t *testing.T) {
 		t.Fatal(err)
 	}
 	answer.Body.Close()
+}
+
+func TestEvents(t *testing.T) {
+	onEngines(t, func(t *testing.T, db *store.DB) {
+		s := newTestServer(t, db)
+		some := s.newUser(t, "some", auth.Grant{Role: auth.Viewer, Repository: "other/**"})
+		listener := httptest.NewServer(s.Handler())
+		defer listener.Close()
+		registry, name, err := db.RegistryOf(t.Context(), "registry.example")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.Pushed(t.Context(), registry, 2, []store.Named{{Repository: "team/web", Tag: "1", Digest: "sha256:" + strings.Repeat("a", 64)}}); err != nil {
+			t.Fatal(err)
+		}
+		// listen gives what is sent within a time, or until it has what is looked for.
+		listen := func(token, until string, within time.Duration) string {
+			ctx, cancel := context.WithTimeout(t.Context(), within)
+			defer cancel()
+			r, err := http.NewRequestWithContext(ctx, "GET", listener.URL+"/api/v1/events", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Authorization", "Bearer "+token)
+			answer, err := http.DefaultClient.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer answer.Body.Close()
+			if answer.Header.Get("Content-Type") != "text/event-stream" {
+				t.Fatal(answer.Status)
+			}
+			var text strings.Builder
+			for lines := bufio.NewScanner(answer.Body); lines.Scan() && !strings.Contains(text.String(), until); {
+				text.WriteString(lines.Text() + "\n")
+			}
+			return text.String()
+		}
+		want := `data: {"registry":"` + name + `","due":1,"scanning":0,"scanned":0,"parked":0}`
+		if got := listen(s.token, want, 10*time.Second); !strings.Contains(got, "event: registry\n"+want) {
+			t.Errorf("not in the stream: %s\n%s", want, got)
+		}
+		if got := listen(some, "data:", 2500*time.Millisecond); !strings.HasPrefix(got, "retry: ") || strings.Contains(got, "data:") {
+			t.Errorf("out of scope:\n%s", got)
+		}
+	})
+}
+
+func TestETag(t *testing.T) {
+	etag := etagOf("a", "b")
+	if etag == etagOf("ab") || len(etag) != 34 {
+		t.Error(etag)
+	}
+	for header, known := range map[string]bool{"": false, `"x"`: false, etag: true, `"x", W/` + etag: true, "*": true} {
+		if err := (&ConditionalInput{IfNoneMatch: header}).unless(etag); (err != nil) != known {
+			t.Errorf("%s: %v", header, err)
+		}
+	}
 }

@@ -124,7 +124,12 @@ func (r *runner) run(ctx context.Context, listener net.Listener) (err error) {
 	if err != nil {
 		return errors.Join(err, r.stopQueue())
 	}
-	background, cancel := context.WithCancel(ctx)
+	if err := r.beat(ctx); err != nil {
+		return errors.Join(err, r.stopQueue())
+	}
+	// It is alive as long as it drains.
+	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
 	var loops sync.WaitGroup
 	loops.Go(func() { r.every(background, beatEvery, r.beat) })
 	loops.Go(func() { r.every(background, time.Hour, r.tidy) })

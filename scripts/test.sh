@@ -7,8 +7,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# program and the Debian package that has it, one a line. A later need (PostgreSQL)
-# is one more line.
+# program, or the pattern of its path where it is on no PATH, and the Debian package
+# that has it, one a line.
 needs='
 docker-registry docker-registry
 htpasswd        apache2-utils
@@ -22,13 +22,14 @@ junitparser     junitparser
 cmark-gfm       cmark-gfm
 patch           patch
 git             git
+/usr/lib/postgresql/*/bin/postgres postgresql
 '
 
 say() { printf 'test: %s\n' "$*" >&2; }
 
 missing() { # the packages of the programs that aren't there
   while read -r program package; do
-    if [[ -n $program ]] && ! command -v "$program" >/dev/null; then echo "$package"; fi
+    if [[ -n $program ]] && ! command -v "$program" >/dev/null && ! compgen -G "$program" >/dev/null; then echo "$package"; fi
   done <<<"$needs"
 }
 
@@ -65,4 +66,19 @@ if [[ ${*:-./...} == ./... ]]; then
   set -- ./...
   go build "${race[@]}" -o /dev/null ./...
 fi
-exec go test "${race[@]}" -timeout 30m -p 1 "$@"
+
+# The tests' own PostgreSQL server (internal/imagetest) is started by the first that
+# needs it, and stopped here, unless it ran before.
+postgres=${TMPDIR:-/tmp}/strata-postgres-$EUID
+stop_postgres() {
+  local ctl as=()
+  ctl=$(compgen -G '/usr/lib/postgresql/*/bin/pg_ctl' | sort -V | tail -n 1)
+  if ((EUID == 0)); then as=(runuser -u postgres --); fi
+  (cd / && "${as[@]}" "$ctl" -D "$postgres/data" -m fast -s stop) || say "PostgreSQL goes on in $postgres"
+}
+finish() {
+  if [[ -f $postgres/data/postmaster.pid ]]; then stop_postgres; fi
+}
+if [[ ! -f $postgres/data/postmaster.pid ]]; then trap finish EXIT; fi
+
+go test "${race[@]}" -timeout 30m -p 1 "$@"

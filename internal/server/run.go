@@ -211,7 +211,7 @@ func (r *runner) startQueue(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.o.Workers < 1 {
+	if r.o.Workers < 1 || len(works) == 0 {
 		return nil
 	}
 	// Jobs end when the queue is stopped, not when the process is told to.

@@ -34,9 +34,6 @@ type Submissions struct {
 	// Report holds an image against the advisories, and the policies for images of
 	// this name ("REGISTRY/REPOSITORY:TAG").
 	Report func(ctx context.Context, name string, res *scan.Result) (*report.Report, error)
-	// Keep writes down what is in the image, which user has submitted it, in a registry
-	// of that id; nil keeps nothing.
-	Keep func(ctx context.Context, registry, user int64, s *Submission, res *scan.Result) error
 }
 
 func (s *Server) registerSubmissions() {
@@ -132,14 +129,10 @@ func (s *Server) reportSubmitted(ctx context.Context, registry string, in *Submi
 	if err != nil {
 		return err
 	}
-	if s.o.Submissions.Keep != nil {
-		id, _, err := s.o.DB.RegistryOf(ctx, in.Registry)
-		if err == nil {
-			err = s.o.Submissions.Keep(ctx, id, user, in, res)
-		}
-		if err != nil {
-			return err
-		}
+	// In a registry of its own, so that it is not taken for what was read there.
+	if _, err := s.o.DB.PutSubmitted(ctx, user, in.Registry, store.Named{Repository: in.Repository, Tag: in.Tag},
+		store.Contents{Image: m, Inventory: &res.Inventory, AnalyzerSet: analyzer.SetVersion, Incomplete: r.Incomplete()}); err != nil {
+		return err
 	}
 	return report.CompactJSON(text, r)
 }

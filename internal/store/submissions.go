@@ -152,3 +152,41 @@ func (d *DB) SubmittedLayer(ctx context.Context, user int64, set string, id imag
 	}
 	return DecodeLayer(blob)
 }
+
+// PutSubmitted keeps an image as a user has submitted it: in the registry of kind
+// "submitted" for its host, as an image of its own, whatever the server has read of the
+// same digest. What another user has submitted of the same name and digest is not named
+// by it any more.
+func (d *DB) PutSubmitted(ctx context.Context, user int64, host string, n Named, c Contents) (image int64, err error) {
+	c.Submitter = user
+	if n.Digest == "" {
+		n.Digest = imageKey(c.Image)
+	}
+	if image, err = d.PutImage(ctx, c); err != nil {
+		return 0, err
+	}
+	registry, _, err := d.registryOfKind(ctx, "submitted", host)
+	if err == nil {
+		err = d.inTx(ctx, func(tx *sql.Tx) error { return d.submitted(ctx, tx, registry, image, n) })
+	}
+	if err != nil {
+		return 0, fmt.Errorf("submitted image %s: %w", n.Repository, err)
+	}
+	return image, nil
+}
+
+// submitted lets a manifest stand for the image; there is nothing to scan.
+func (d *DB) submitted(ctx context.Context, tx *sql.Tx, registry, image int64, n Named) error {
+	manifest, _, err := d.pushed(ctx, tx, registry, 1, n)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, `UPDATE manifests SET state = 'scanned', due_at = NULL, scanned_at = $1 WHERE id = $2`, d.now().UnixMicro(), manifest); err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, `DELETE FROM manifest_images WHERE manifest = $1`, manifest); err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO manifest_images (manifest, image) VALUES ($1, $2)`, manifest, image)
+	return err
+}

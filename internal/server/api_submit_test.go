@@ -11,12 +11,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"strata/internal/advisory"
 	"strata/internal/analyzer"
 	"strata/internal/auth"
 	"strata/internal/image"
 	"strata/internal/inventory"
+	"strata/internal/jobs"
+	"strata/internal/match"
 	"strata/internal/report"
-	"strata/internal/scan"
 	"strata/internal/store"
 )
 
@@ -29,24 +31,28 @@ func npmLayer(c, version string) *inventory.Layer {
 		Paths: inventory.Paths{{Path: c + "/package.json", Kind: inventory.PathFile}}}
 }
 
-// submitTo is a server that knows layer "c" itself, and reports the packages that it
-// sees as the reference.
+// noAdvisories has none.
+type noAdvisories struct{}
+
+func (noAdvisories) Affecting(context.Context, []advisory.Key) ([]advisory.Entry, error) {
+	return nil, nil
+}
+func (noAdvisories) Facts(context.Context, []string) ([]advisory.Facts, error) { return nil, nil }
+func (noAdvisories) Coverage(context.Context) ([]advisory.Coverage, error)     { return nil, nil }
+
+// submitTo is a server that has read layer "c" itself, and judges by no policy.
 func submitTo(t *testing.T, db *store.DB) *testServer {
+	t.Helper()
+	if err := db.PutLayer(t.Context(), analyzer.SetVersion, npmLayer("c", "9.9.9")); err != nil {
+		t.Fatal(err)
+	}
 	return newTestServer(t, db, func(o *Options) {
-		o.Submissions = Submissions{
-			Layer: func(_ context.Context, id image.DiffID) (*inventory.Layer, error) {
-				if id == diffID("c") {
-					return npmLayer("c", "9.9.9"), nil
-				}
-				return nil, store.ErrNotFound
-			},
-			Report: func(_ context.Context, name string, res *scan.Result) (*report.Report, error) {
-				r := &report.Report{SchemaVersion: report.SchemaVersion, Image: report.Image{Reference: name}}
-				for _, p := range res.Inventory.Packages {
-					r.Packages = append(r.Packages, report.Package{ID: p.ID, Name: p.Name, Version: p.Version})
-				}
-				return r, nil
-			},
+		o.Reports = &jobs.Reports{DB: db, Advisories: func(context.Context) (match.Advisories, report.Advisories, error) {
+			return noAdvisories{}, report.Advisories{}, nil
+		}}
+		o.Judge = func(_ context.Context, name string, r *report.Report) error {
+			r.Verdict.Rules = []string{"judged as " + name}
+			return nil
 		}
 	})
 }
@@ -119,12 +125,12 @@ func TestSubmissions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := []string{r.Image.Reference}
+		got := r.Verdict.Rules
 		for _, p := range r.Packages {
 			got = append(got, p.Name+" "+p.Version)
 		}
 		// The server has read layer c itself: what ann says of it is not asked.
-		if diff := cmp.Diff([]string{"registry.example/team/web:1", "pkg-a 1.0.0", "pkg-b 1.0.0", "pkg-c 9.9.9"}, got); diff != "" {
+		if diff := cmp.Diff([]string{"judged as registry.example/team/web:1", "pkg-a 1.0.0", "pkg-b 1.0.0", "pkg-c 9.9.9"}, got); diff != "" {
 			t.Error(diff)
 		}
 	})

@@ -231,3 +231,34 @@ func TestServeWithAnotherKey(t *testing.T) {
 		t.Errorf("exit code %d, %s", code, &other.stderr)
 	}
 }
+
+func TestAdminUserReset(t *testing.T) {
+	dir := t.TempDir()
+	s := startServer(t, dir)
+	token := s.setup(t)
+	reset := func(name string) string {
+		p := newProcess(t, dir, "admin", "user", name, "--reset")
+		p.Env = s.Env
+		if err := p.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if code := p.code(t); code != exitPass {
+			t.Fatalf("exit code %d, %s", code, &p.stderr)
+		}
+		return strings.TrimSpace(p.stdout.String())
+	}
+	for _, name := range []string{"admin", "second"} {
+		password := reset(name)
+		status, body := s.do(t, "", "POST", "/api/v1/login", map[string]string{"name": name, "password": password})
+		if status != http.StatusOK || !strings.Contains(string(body), `"administrator"`) {
+			t.Errorf("%s: %d %s", name, status, body)
+		}
+	}
+	if status, _ := s.do(t, "", "POST", "/api/v1/login", map[string]string{"name": "admin", "password": "correct horse battery"}); status != http.StatusUnauthorized {
+		t.Errorf("the old password: %d", status)
+	}
+	if status, body := s.do(t, token, "GET", "/api/v1/audit", nil); status != http.StatusOK || !strings.Contains(string(body), `"actor":"strata admin","action":"reset-user"`) {
+		t.Errorf("%d %s", status, body)
+	}
+	s.stop(t)
+}

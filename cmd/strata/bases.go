@@ -58,7 +58,7 @@ func (a *app) recogniseBases(ctx context.Context, cache *store.Cache, results []
 		}
 	}
 	for _, r := range results {
-		source.NameBase(r.Image.Base)
+		nameBase(r.Image.Base)
 	}
 	if cache == nil {
 		return nil
@@ -70,6 +70,16 @@ func (a *app) recogniseBases(ctx context.Context, cache *store.Cache, results []
 		a.keepImage(ctx, cache, r.Image)
 	}
 	return nil
+}
+
+// nameBase takes the name of a base apart, where it is an annotation's.
+func nameBase(b *image.Base) {
+	if b == nil || b.Repository != "" || b.Reference == "" {
+		return
+	}
+	if ref, err := source.Parse("registry:" + b.Reference); err == nil {
+		b.Repository, b.Tag = ref.Name()
+	}
 }
 
 func (a *app) keepImage(ctx context.Context, cache *store.Cache, m *image.Image) {

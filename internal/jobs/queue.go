@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -41,8 +42,6 @@ type Queue struct {
 	o      Options
 	client client
 	works  map[Kind]Work
-	// alone makes sure that a kind and key is worked on once at a time.
-	alone alone
 	// stopped ends what goes on besides the jobs.
 	stopped context.CancelFunc
 	ended   chan struct{}
@@ -96,7 +95,7 @@ func New(ctx context.Context, o Options) (*Queue, error) {
 	if o.Backoff == nil {
 		o.Backoff = Backoff
 	}
-	q := &Queue{o: o, works: map[Kind]Work{}, alone: alone{keys: map[string]bool{}}}
+	q := &Queue{o: o, works: map[Kind]Work{}}
 	for _, w := range o.Works {
 		if _, twice := q.works[w.Kind]; twice || w.Do == nil {
 			return nil, fmt.Errorf("queue: %s: want one way to do it", w.Kind)
@@ -125,7 +124,7 @@ func (q *Queue) config() *river.Config {
 		longest = max(longest, w.Timeout)
 		river.AddWorkerArgs(workers, args{kind: w.Kind}, &worker{queue: q, work: w})
 	}
-	config := &river.Config{
+	return &river.Config{
 		ID:                          q.o.Instance,
 		Logger:                      slog.New(quiet{q.o.Log.Handler()}),
 		Workers:                     workers,
@@ -143,10 +142,6 @@ func (q *Queue) config() *river.Config {
 			ownQueue:    {MaxWorkers: ownWorkers},
 		},
 	}
-	if len(q.works) == 0 { // one that only makes jobs
-		config.Queues, config.Workers = nil, nil
-	}
-	return config
 }
 
 // args are what River keeps of a job. Slot tells apart the job that works from one of
@@ -180,7 +175,7 @@ func (w *worker) Work(ctx context.Context, job *river.Job[args]) error {
 	name := string(w.work.Kind) + " " + job.Args.Key
 	if !w.work.Together {
 		const again = time.Second
-		held, release, err := w.queue.alone.take(ctx, name)
+		held, release, err := takeAlone(ctx, w.queue.o.DB, rand.Text(), name)
 		if err != nil {
 			return err
 		}
@@ -191,7 +186,7 @@ func (w *worker) Work(ctx context.Context, job *river.Job[args]) error {
 		ctx = held
 	}
 	began := time.Now()
-	err := w.work.Do(ctx, job.Args.Key)
+	err := w.do(ctx, job.Args.Key)
 	log := w.queue.o.Log.With("job", job.ID, "kind", w.work.Kind, "key", job.Args.Key, "took", time.Since(began))
 	if err == nil {
 		log.DebugContext(ctx, "job done")
@@ -203,6 +198,22 @@ func (w *worker) Work(ctx context.Context, job *river.Job[args]) error {
 		return river.JobCancel(err)
 	}
 	log.WarnContext(ctx, "job failed", "attempt", job.Attempt, "of", job.MaxAttempts, "reason", err)
+	return err
+}
+
+// do does a job; what has no key is written down as what is scheduled.
+func (w *worker) do(ctx context.Context, key string) error {
+	if key != "" || w.work.Every == 0 {
+		return w.work.Do(ctx, key)
+	}
+	db, name := w.queue.o.DB, string(w.work.Kind)
+	if err := db.ScheduleStarted(ctx, name); err != nil {
+		return err
+	}
+	err := w.work.Do(ctx, key)
+	if ended := db.ScheduleEnded(context.WithoutCancel(ctx), name, err); ended != nil {
+		w.queue.o.Log.ErrorContext(ctx, "job", "kind", w.work.Kind, "error", ended)
+	}
 	return err
 }
 

@@ -285,13 +285,7 @@ func (r *repository) fetch(ctx context.Context, identifier string) (raw []byte, 
 // get makes a request below the repository's address. Redirects are followed;
 // the credentials stay with the registry.
 func (r *repository) get(ctx context.Context, path string, header http.Header, statuses ...int) (*http.Response, error) {
-	address := fmt.Sprintf("%s://%s/v2/%s/%s", r.name.Scheme(), r.name.RegistryStr(), r.name.RepositoryStr(), path)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return nil, err
-	}
-	req.Header = header
-	resp, err := r.client.Do(req)
+	resp, err := r.request(ctx, http.MethodGet, path, header)
 	if err != nil {
 		return nil, err
 	}
@@ -300,6 +294,16 @@ func (r *repository) get(ctx context.Context, path string, header http.Header, s
 		return nil, err
 	}
 	return resp, nil
+}
+
+func (r *repository) request(ctx context.Context, method, path string, header http.Header) (*http.Response, error) {
+	address := fmt.Sprintf("%s://%s/v2/%s/%s", r.name.Scheme(), r.name.RegistryStr(), r.name.RepositoryStr(), path)
+	req, err := http.NewRequestWithContext(ctx, method, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header = header
+	return r.client.Do(req)
 }
 
 // blob opens a blob such that a broken read goes on where it broke.

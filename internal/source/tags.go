@@ -52,7 +52,7 @@ func listTags(ctx context.Context, ref string, o Options) ([]string, error) {
 		r, err := p.connect(ctx, base, o)
 		if err == nil {
 			var tags []string
-			if tags, err = r.tags(ctx); err == nil {
+			if tags, _, err = r.tags(ctx, maxTags, maxTagPages); err == nil {
 				return tags, nil
 			}
 		}
@@ -64,26 +64,29 @@ func listTags(ctx context.Context, ref string, o Options) ([]string, error) {
 	return nil, joined(failures)
 }
 
-// tags reads the list page by page, as the Link header tells (RFC 5988).
-func (r *repository) tags(ctx context.Context) ([]string, error) {
-	var tags []string
+// tags reads the list page by page, as the Link header tells (RFC 5988), so many tags
+// and pages at most; complete tells that there are no more.
+func (r *repository) tags(ctx context.Context, most, pages int) (tags []string, complete bool, err error) {
 	last := ""
-	for range maxTagPages {
+	for range pages {
 		path := "tags/list?n=1000"
 		if last != "" {
 			path += "&last=" + url.QueryEscape(last)
 		}
 		page, more, err := r.tagPage(ctx, path)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		tags = append(tags, page...)
-		if !more || len(page) == 0 || page[len(page)-1] == last || len(tags) > maxTags {
+		if !more || len(page) == 0 || page[len(page)-1] == last {
+			return tags[:min(len(tags), most)], len(tags) <= most, nil
+		}
+		if len(tags) > most {
 			break
 		}
 		last = page[len(page)-1]
 	}
-	return tags[:min(len(tags), maxTags)], nil
+	return tags[:min(len(tags), most)], false, nil
 }
 
 func (r *repository) tagPage(ctx context.Context, path string) (tags []string, more bool, err error) {

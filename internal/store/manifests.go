@@ -1,0 +1,282 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// A DueManifest is one that is to be scanned.
+type DueManifest struct {
+	ID       int64
+	Priority int
+}
+
+// isDue is the condition that a manifest, whose columns it names, may be claimed at the
+// time $1: it is due, or whoever scans it was not heard of for too long. due_at of one
+// that is being scanned is when that is.
+const isDue = `manifests.state IN ('due', 'scanning') AND manifests.due_at <= $1`
+
+// DueManifests are those to be scanned now, of registries that are not paused; those
+// with ids above after, in order, at most limit.
+func (d *DB) DueManifests(ctx context.Context, after int64, limit int) ([]DueManifest, error) {
+	rows, err := d.db.QueryContext(ctx, `SELECT manifests.id, manifests.priority FROM manifests
+		JOIN repositories p ON p.id = manifests.repository JOIN registries r ON r.id = p.registry
+		WHERE `+isDue+` AND NOT r.paused AND manifests.id > $2 ORDER BY manifests.id LIMIT $3`, d.now().UnixMicro(), after, limit)
+	if err != nil {
+		return nil, fmt.Errorf("manifests: %w", err)
+	}
+	defer rows.Close()
+	var out []DueManifest
+	for rows.Next() {
+		var m DueManifest
+		if err := rows.Scan(&m.ID, &m.Priority); err != nil {
+			return nil, fmt.Errorf("manifests: %w", err)
+		}
+		out = append(out, m)
+	}
+	return out, rows.Err()
+}
+
+// A ClaimedManifest is what a worker has to scan. Fence goes with what it writes.
+type ClaimedManifest struct {
+	ID, Fence int64
+	// Registry is the id of its registry.
+	Registry   int64
+	Repository string
+	Digest     string
+	// Tag is one that names it now; empty for none.
+	Tag string
+	// Attempts counts this one.
+	Attempts int
+}
+
+// ClaimManifest gives a manifest to a worker for a time, unless it is not due, another
+// has it, or its registry is paused: then it gives nil.
+func (d *DB) ClaimManifest(ctx context.Context, id int64, ttl time.Duration) (*ClaimedManifest, error) {
+	now := d.now()
+	m := &ClaimedManifest{ID: id}
+	var repository int64
+	err := d.db.QueryRowContext(ctx, `UPDATE manifests SET state = 'scanning', fence = fence + 1, attempts = attempts + 1, due_at = $2
+		WHERE `+isDue+` AND id = $3 AND repository IN (SELECT p.id FROM repositories p JOIN registries r ON r.id = p.registry WHERE NOT r.paused)
+		RETURNING fence, attempts, digest, repository`, now.UnixMicro(), now.Add(ttl).UnixMicro(), id).Scan(&m.Fence, &m.Attempts, &m.Digest, &repository)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err == nil {
+		err = d.db.QueryRowContext(ctx, `SELECT registry, name, COALESCE((SELECT MAX(name) FROM tags WHERE tags.manifest = $1 AND to_at IS NULL), '')
+			FROM repositories WHERE id = $2`, id, repository).Scan(&m.Registry, &m.Repository, &m.Tag)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("manifest %d: %w", id, err)
+	}
+	return m, nil
+}
+
+// errPassed is ErrConflict where a fence is no longer that of the row.
+func errPassed(err error) error {
+	if errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("%w: another has taken it since", ErrConflict)
+	}
+	return err
+}
+
+// KeepManifest prolongs a claim; ErrConflict when another has it.
+func (d *DB) KeepManifest(ctx context.Context, m *ClaimedManifest, ttl time.Duration) error {
+	err := errPassed(changed(d.db.ExecContext(ctx, `UPDATE manifests SET due_at = $1 WHERE id = $2 AND fence = $3 AND state = 'scanning'`,
+		d.now().Add(ttl).UnixMicro(), m.ID, m.Fence)))
+	if err != nil {
+		return fmt.Errorf("manifest %d: %w", m.ID, err)
+	}
+	return nil
+}
+
+// A ScanOutcome is how a scan of a manifest ended.
+type ScanOutcome struct {
+	// State is "scanned", "other" (it is no image), "gone" (the registry has it no
+	// more), "parked" (given up) or "due" (to be tried again at RetryAt).
+	State string
+	// Reason why, in words; empty for what went well.
+	Reason  string
+	RetryAt time.Time
+	// Images are the ids of what was found below it, with state "scanned".
+	Images    []int64
+	MediaType string
+}
+
+// ScanEnded writes down how a scan ended, and gives up the claim. ErrConflict when
+// another has claimed it since: then nothing is written.
+func (d *DB) ScanEnded(ctx context.Context, m *ClaimedManifest, o ScanOutcome) error {
+	err := d.inTx(ctx, func(tx *sql.Tx) error {
+		attempts, scanned, due := 0, any(nil), any(nil)
+		switch o.State {
+		case "scanned", "other":
+			scanned = d.now().UnixMicro()
+		case "parked":
+			attempts, scanned = m.Attempts, d.now().UnixMicro()
+		case "due":
+			attempts, due = m.Attempts, o.RetryAt.UnixMicro()
+		}
+		err := changed(tx.ExecContext(ctx, `UPDATE manifests SET state = $1, reason = $2, attempts = $3, scanned_at = COALESCE(CAST($4 AS BIGINT), scanned_at),
+			due_at = CAST($5 AS BIGINT), media_type = CASE WHEN $6 = '' THEN media_type ELSE $6 END WHERE id = $7 AND fence = $8 AND state = 'scanning'`,
+			o.State, o.Reason, attempts, scanned, due, o.MediaType, m.ID, m.Fence))
+		if err != nil {
+			return errPassed(err)
+		}
+		if o.State != "scanned" {
+			return nil
+		}
+		return setManifestImages(ctx, tx, m.ID, o.Images)
+	})
+	if err != nil {
+		return fmt.Errorf("manifest %d: %w", m.ID, err)
+	}
+	return nil
+}
+
+func setManifestImages(ctx context.Context, tx *sql.Tx, manifest int64, images []int64) error {
+	if _, err := tx.ExecContext(ctx, `DELETE FROM manifest_images WHERE manifest = $1`, manifest); err != nil {
+		return err
+	}
+	for _, id := range images {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO manifest_images (manifest, image) VALUES ($1, $2) ON CONFLICT DO NOTHING`, manifest, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ScanHandedBack gives up a claim as if it had not been: the instance stops.
+func (d *DB) ScanHandedBack(ctx context.Context, m *ClaimedManifest) error {
+	err := errPassed(changed(d.db.ExecContext(ctx, `UPDATE manifests SET state = 'due', attempts = attempts - 1, due_at = $1 WHERE id = $2 AND fence = $3 AND state = 'scanning'`,
+		d.now().UnixMicro(), m.ID, m.Fence)))
+	if err != nil {
+		return fmt.Errorf("manifest %d: %w", m.ID, err)
+	}
+	return nil
+}
+
+// A Manifest is a row of manifests, with where it is.
+type Manifest struct {
+	ID         int64     `json:"id"`
+	Repository string    `json:"repository" doc:"REGISTRY/REPOSITORY"`
+	Digest     string    `json:"digest"`
+	MediaType  string    `json:"media_type,omitempty"`
+	Tags       []string  `json:"tags,omitempty"`
+	State      string    `json:"state"`
+	Reason     string    `json:"reason,omitempty"`
+	Priority   int       `json:"priority"`
+	Attempts   int       `json:"attempts,omitempty"`
+	DueAt      time.Time `json:"due_at,omitzero"`
+	FoundAt    time.Time `json:"found_at"`
+	ScannedAt  time.Time `json:"scanned_at,omitzero"`
+}
+
+const manifestColumns = `m.id, r.name || '/' || p.name, m.digest, m.media_type, m.state, m.reason, m.priority, m.attempts, m.due_at, m.found_at, m.scanned_at`
+
+const manifestTables = ` FROM manifests m JOIN repositories p ON p.id = m.repository JOIN registries r ON r.id = p.registry `
+
+// Manifests lists them by id, those above after, at most limit: of one state, or all
+// when it is empty; of the repositories in scope ("REGISTRY/REPOSITORY"; nil is all).
+func (d *DB) Manifests(ctx context.Context, scope []string, state string, after int64, limit int) ([]Manifest, error) {
+	var out []Manifest
+	for len(out) < limit {
+		page, err := d.manifestPage(ctx, state, after, limit)
+		if err != nil {
+			return nil, fmt.Errorf("manifests: %w", err)
+		}
+		for _, m := range page {
+			after = m.ID
+			if InScope(scope, m.Repository) && len(out) < limit {
+				out = append(out, m)
+			}
+		}
+		if len(page) < limit {
+			break
+		}
+	}
+	return out, d.tagsOf(ctx, out)
+}
+
+func (d *DB) manifestPage(ctx context.Context, state string, after int64, limit int) ([]Manifest, error) {
+	return d.readManifests(ctx, `SELECT `+manifestColumns+manifestTables+`WHERE m.id > $1 AND ($2 = '' OR m.state = $2) ORDER BY m.id LIMIT $3`, after, state, limit)
+}
+
+func (d *DB) readManifests(ctx context.Context, query string, args ...any) ([]Manifest, error) {
+	rows, err := d.db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []Manifest
+	for rows.Next() {
+		var m Manifest
+		var due, found, scanned sql.NullInt64
+		if err := rows.Scan(&m.ID, &m.Repository, &m.Digest, &m.MediaType, &m.State, &m.Reason, &m.Priority, &m.Attempts, &due, &found, &scanned); err != nil {
+			return nil, err
+		}
+		m.DueAt, m.FoundAt, m.ScannedAt = fromMicros(due), fromMicros(found), fromMicros(scanned)
+		out = append(out, m)
+	}
+	return out, rows.Err()
+}
+
+// tagsOf fills in the tags that name the manifests now.
+func (d *DB) tagsOf(ctx context.Context, manifests []Manifest) error {
+	if len(manifests) == 0 {
+		return nil
+	}
+	at, ids := map[int64]*Manifest{}, make([]any, len(manifests))
+	for i := range manifests {
+		at[manifests[i].ID], ids[i] = &manifests[i], manifests[i].ID
+	}
+	rows, err := d.db.QueryContext(ctx, `SELECT manifest, name FROM tags WHERE to_at IS NULL AND manifest IN (`+placeholders(1, len(ids))+`) ORDER BY name`, ids...)
+	if err != nil {
+		return fmt.Errorf("manifests: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id int64
+		var tag string
+		if err := rows.Scan(&id, &tag); err != nil {
+			return fmt.Errorf("manifests: %w", err)
+		}
+		at[id].Tags = append(at[id].Tags, tag)
+	}
+	return rows.Err()
+}
+
+// Manifest is one by its id; ErrNotFound when there is none.
+func (d *DB) Manifest(ctx context.Context, id int64) (*Manifest, error) {
+	found, err := d.readManifests(ctx, `SELECT `+manifestColumns+manifestTables+`WHERE m.id = $1`, id)
+	if err == nil && len(found) == 0 {
+		err = ErrNotFound
+	}
+	if err == nil {
+		err = d.tagsOf(ctx, found)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("manifest %d: %w", id, err)
+	}
+	return &found[0], nil
+}
+
+// Rescan lets manifests be scanned anew, with a priority; those that are being scanned
+// are left alone. It gives the ids of those that are due now.
+func (d *DB) Rescan(ctx context.Context, priority int, ids ...int64) (due []int64, err error) {
+	for _, id := range ids {
+		var got int64
+		err := d.db.QueryRowContext(ctx, `UPDATE manifests SET state = 'due', reason = '', attempts = 0, due_at = $1, priority = $2
+			WHERE id = $3 AND (state <> 'scanning' OR due_at <= $1) RETURNING id`, d.now().UnixMicro(), priority, id).Scan(&got)
+		if errors.Is(err, sql.ErrNoRows) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("manifest %d: %w", id, err)
+		}
+		due = append(due, got)
+	}
+	return due, nil
+}

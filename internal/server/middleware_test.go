@@ -56,7 +56,7 @@ func TestEveryOperationIsForSomeone(t *testing.T) {
 
 func TestOperationsWithoutRoleAreForNoOne(t *testing.T) {
 	s := newTestServer(t, openTestDB(t, t.TempDir()+"/strata.db"))
-	huma.Register(s.api, huma.Operation{Method: "GET", Path: "/api/v1/forgotten", OperationID: "forgotten"}, s.listLicenseClasses)
+	huma.Register(s.api, huma.Operation{Method: "GET", Path: "/api/v1/forgotten", OperationID: "forgotten"}, s.listLicenses)
 	if got := s.call(t, "GET", "/api/v1/forgotten", nil, nil); got != http.StatusForbidden {
 		t.Errorf("status %d", got)
 	}
@@ -65,11 +65,11 @@ func TestOperationsWithoutRoleAreForNoOne(t *testing.T) {
 func TestTokens(t *testing.T) {
 	onEngines(t, func(t *testing.T, db *store.DB) {
 		s := newTestServer(t, db)
-		if got := s.call(t, "GET", "/api/v1/license-classes", nil, nil); got != http.StatusOK {
+		if got := s.call(t, "GET", "/api/v1/licenses", nil, nil); got != http.StatusOK {
 			t.Errorf("status %d", got)
 		}
 		for _, token := range []string{"strata_x", s.token[:len(s.token)-1] + "!", s.token + "A", "x"} {
-			if got := s.callAs(t, token, "GET", "/api/v1/license-classes", nil, nil); got != http.StatusUnauthorized {
+			if got := s.callAs(t, token, "GET", "/api/v1/licenses", nil, nil); got != http.StatusUnauthorized {
 				t.Errorf("%s: status %d", token, got)
 			}
 		}
@@ -84,7 +84,7 @@ func TestTokens(t *testing.T) {
 		if err := db.UpdateUser(t.Context(), u); err != nil {
 			t.Fatal(err)
 		}
-		if got := s.call(t, "GET", "/api/v1/license-classes", nil, nil); got != http.StatusUnauthorized {
+		if got := s.call(t, "GET", "/api/v1/licenses", nil, nil); got != http.StatusUnauthorized {
 			t.Errorf("disabled: status %d", got)
 		}
 	})
@@ -93,7 +93,7 @@ func TestTokens(t *testing.T) {
 func TestAnswersAreProblems(t *testing.T) {
 	s := newTestServer(t, openTestDB(t, t.TempDir()+"/strata.db"))
 	w := httptest.NewRecorder()
-	s.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/api/v1/license-classes", nil))
+	s.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/api/v1/licenses", nil))
 	if got := w.Header().Get("Content-Type"); got != problemType {
 		t.Errorf("Content-Type %q: %s", got, w.Body)
 	}

@@ -126,7 +126,7 @@ func (s *Server) routes() {
 	s.registerEvents()
 	s.registerAuth()
 	s.registerUsers()
-	s.registerLicenses()
+	s.registerImages()
 	s.registerHooks()
 	s.registerSubmissions()
 	s.registerHarbor()

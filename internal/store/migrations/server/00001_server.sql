@@ -105,6 +105,8 @@ CREATE TABLE images (
 );
 CREATE INDEX images_base ON images (base);
 CREATE INDEX images_top ON images (top);
+CREATE INDEX images_worst ON images (critical, high, medium, low, unknown, id);
+CREATE INDEX images_newest ON images (scanned_at, id);
 
 -- Which images a manifest stands for: itself, or those of an index.
 CREATE TABLE manifest_images (

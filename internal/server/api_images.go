@@ -1,0 +1,245 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"slices"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"strata/internal/advisory"
+	"strata/internal/auth"
+	"strata/internal/report"
+	"strata/internal/store"
+)
+
+func (s *Server) registerImages() {
+	huma.Register(s.api, operation("GET", "/images", "list-images", "List images, the worst first", "images", auth.Viewer), s.listImages)
+	huma.Register(s.api, operation("GET", "/images/{id}", "get-image", "Show an image with its layers and tags", "images", auth.Viewer), s.getImage)
+	huma.Register(s.api, operation("GET", "/images/{id}/packages", "list-image-packages", "List the packages of an image, those of lower layers too", "images", auth.Viewer), s.listImagePackages)
+	huma.Register(s.api, operation("GET", "/images/{id}/report", "get-report", "The report of an image, as strata scan makes it", "images", auth.Viewer), s.getReport)
+	// Names of packages and licences tell nothing of whose they are.
+	huma.Register(s.api, operation("GET", "/packages", "list-packages", "List package versions by name, with how many images have them", "packages", auth.Viewer), s.listPackages)
+	huma.Register(s.api, operation("GET", "/licenses", "list-licenses", "List licences, with how many package versions have them", "licences", auth.Viewer), s.listLicenses)
+}
+
+// scopeOf are the globs of the repositories over which who asks has a role; nil for
+// all of them.
+func scopeOf(ctx context.Context, role auth.Role) []string {
+	scope := auth.From(ctx).Scope(role)
+	if slices.Contains(scope, "**") {
+		return nil
+	}
+	if scope == nil {
+		scope = []string{}
+	}
+	return scope
+}
+
+// ImagesInput asks for images.
+type ImagesInput struct {
+	PageInput
+	Query      string `query:"q" doc:"part of a name or digest" maxLength:"200"`
+	Registry   string `query:"registry" doc:"name of a registry"`
+	Repository string `query:"repository" doc:"name of a repository within its registry"`
+	Tag        string `query:"tag"`
+	Platform   string `query:"platform" doc:"as linux/amd64"`
+	Severity   string `query:"severity" enum:"low,medium,high,critical" doc:"with a finding at least this grave"`
+	Sort       string `query:"sort" enum:"worst,newest" default:"worst"`
+	Untagged   bool   `query:"untagged" doc:"those too that no tag names now"`
+}
+
+func (s *Server) listImages(ctx context.Context, in *ImagesInput) (*struct{ Body Page[store.ImageRow] }, error) {
+	q := store.ImageQuery{
+		Text: in.Query, Registry: in.Registry, Repository: in.Repository, Tag: in.Tag, Platform: in.Platform,
+		Severity: advisory.Severity(in.Severity).Rank(), Newest: in.Sort == "newest", Untagged: in.Untagged,
+		Scope: scopeOf(ctx, auth.Viewer), Limit: in.Limit,
+	}
+	list := "images " + in.Sort
+	if in.Cursor != "" {
+		q.After = &store.ImageKey{}
+		if err := decodeCursor(list, in.Cursor, q.After); err != nil {
+			return nil, err
+		}
+	}
+	rows, err := s.o.DB.Images(ctx, q)
+	if err != nil {
+		return nil, s.fail(ctx, err)
+	}
+	return &struct{ Body Page[store.ImageRow] }{pageOf(list, rows, in.Limit, func(r *store.ImageRow) any { return r.Key() })}, nil
+}
+
+// ImageInput names an image.
+type ImageInput struct {
+	ID int64 `path:"id" doc:"id of the image"`
+}
+
+func (s *Server) getImage(ctx context.Context, in *ImageInput) (*struct{ Body *store.ImageDetail }, error) {
+	m, err := s.o.DB.Image(ctx, in.ID, scopeOf(ctx, auth.Viewer))
+	if err != nil {
+		return nil, s.fail(ctx, err)
+	}
+	return &struct{ Body *store.ImageDetail }{m}, nil
+}
+
+// visible is an error for an image that who asks may not see: the same as for one that
+// isn't there.
+func (s *Server) visible(ctx context.Context, id int64) error {
+	in, err := s.o.DB.InImageScope(ctx, id, scopeOf(ctx, auth.Viewer))
+	if err == nil && !in {
+		err = huma.Error404NotFound("image: not found")
+	}
+	return s.fail(ctx, err)
+}
+
+func (s *Server) listImagePackages(ctx context.Context, in *ImageInput) (*struct {
+	Body struct {
+		Items []store.ImagePackageRow `json:"items"`
+	}
+}, error) {
+	if err := s.visible(ctx, in.ID); err != nil {
+		return nil, err
+	}
+	rows, err := s.o.DB.ImagePackages(ctx, in.ID)
+	if err != nil {
+		return nil, s.fail(ctx, err)
+	}
+	out := &struct {
+		Body struct {
+			Items []store.ImagePackageRow `json:"items"`
+		}
+	}{}
+	out.Body.Items = rows
+	return out, nil
+}
+
+// ReportInput asks for a report.
+type ReportInput struct {
+	ImageInput
+	Format string `query:"format" default:"json" doc:"one of those of strata scan --format, but template"`
+	ConditionalInput
+}
+
+// ReportOutput is a report in a format.
+type ReportOutput struct {
+	ContentType  string `header:"Content-Type"`
+	ETag         string `header:"ETag"`
+	CacheControl string `header:"Cache-Control"`
+	Body         []byte
+}
+
+// getReport makes the report anew: its ETag is that of its bytes, so that it stays the
+// same as long as neither the image, nor advisories, nor policies change what it says.
+func (s *Server) getReport(ctx context.Context, in *ReportInput) (*ReportOutput, error) {
+	if in.Format == "template" {
+		return nil, huma.Error400BadRequest("format template: only strata scan has it")
+	}
+	if err := report.CheckFormat(in.Format); err != nil {
+		return nil, huma.Error400BadRequest(err.Error())
+	}
+	if s.o.Reports == nil {
+		return nil, huma.Error501NotImplemented("this server makes no reports")
+	}
+	if err := s.visible(ctx, in.ID); err != nil {
+		return nil, err
+	}
+	r, err := s.judged(ctx, in.ID)
+	if err != nil {
+		return nil, s.fail(ctx, err)
+	}
+	// How old the advisories are differs by the second, and is told by their time.
+	r.Advisories.AgeHours = 0
+	var b bytes.Buffer
+	if err := report.Write(&b, in.Format, r, report.Options{}); err != nil {
+		return nil, s.fail(ctx, err)
+	}
+	etag := etagOf(b.String())
+	if err := in.unless(etag); err != nil {
+		return nil, err
+	}
+	return &ReportOutput{ContentType: contentType(in.Format), ETag: etag, CacheControl: revalidate, Body: b.Bytes()}, nil
+}
+
+// judged is the report of an image, with the verdict of the policies for its name.
+func (s *Server) judged(ctx context.Context, id int64) (*report.Report, error) {
+	r, err := s.o.Reports.Report(ctx, id)
+	if err != nil || s.o.Judge == nil {
+		return r, err
+	}
+	m, err := s.o.DB.Image(ctx, id, scopeOf(ctx, auth.Viewer))
+	if err != nil {
+		return nil, err
+	}
+	name := m.Reference
+	if len(m.Names) > 0 {
+		name = m.Names[0]
+	}
+	return r, s.o.Judge(ctx, name, r)
+}
+
+// contentType is the media type of a format.
+func contentType(format string) string {
+	switch format {
+	case "json", "trivy", "gitlab", "gitlab-codequality":
+		return "application/json"
+	case "sarif":
+		return "application/sarif+json"
+	case report.FormatCycloneDX, "cyclonedx-json":
+		return "application/vnd.cyclonedx+json"
+	case report.FormatCycloneDXXML:
+		return "application/vnd.cyclonedx+xml"
+	case report.FormatSPDX, "spdx-json":
+		return "application/spdx+json"
+	case "junit":
+		return "application/xml"
+	case "html":
+		return "text/html; charset=utf-8"
+	case "csv":
+		return "text/csv; charset=utf-8"
+	case "markdown", "github-summary":
+		return "text/markdown; charset=utf-8"
+	}
+	return "text/plain; charset=utf-8"
+}
+
+// PackagesInput asks for packages.
+type PackagesInput struct {
+	PageInput
+	Name string `query:"name" doc:"what the name begins with" maxLength:"300"`
+	Type string `query:"type" doc:"as in a purl: deb, npm, golang"`
+}
+
+func (s *Server) listPackages(ctx context.Context, in *PackagesInput) (*struct{ Body Page[store.PackageRow] }, error) {
+	var after *store.PackageKey
+	if in.Cursor != "" {
+		after = &store.PackageKey{}
+		if err := decodeCursor("packages", in.Cursor, after); err != nil {
+			return nil, err
+		}
+	}
+	rows, err := s.o.DB.PackageVersions(ctx, in.Name, in.Type, after, in.Limit)
+	if err != nil {
+		return nil, s.fail(ctx, err)
+	}
+	return &struct{ Body Page[store.PackageRow] }{pageOf("packages", rows, in.Limit, func(r *store.PackageRow) any {
+		return store.PackageKey{Name: r.Name, Type: r.Type, ID: r.ID}
+	})}, nil
+}
+
+// LicensesInput asks for licences.
+type LicensesInput struct {
+	PageInput
+	Class string `query:"class" doc:"one of the classes of policies: copyleft, permissive"`
+}
+
+func (s *Server) listLicenses(ctx context.Context, in *LicensesInput) (*struct{ Body Page[store.LicenseRow] }, error) {
+	var after string
+	if err := decodeCursor("licenses", in.Cursor, &after); err != nil {
+		return nil, err
+	}
+	rows, err := s.o.DB.Licenses(ctx, in.Class, after, in.Limit)
+	if err != nil {
+		return nil, s.fail(ctx, err)
+	}
+	return &struct{ Body Page[store.LicenseRow] }{pageOf("licenses", rows, in.Limit, func(r *store.LicenseRow) any { return r.Expression })}, nil
+}

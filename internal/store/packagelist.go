@@ -1,0 +1,153 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"strata/internal/inventory"
+)
+
+// An ImagePackageRow is a package version in an image.
+type ImagePackageRow struct {
+	PackageID int64  `json:"package_id"`
+	Type      string `json:"type"`
+	Name      string `json:"name"`
+	Version   string `json:"version"`
+	PURL      string `json:"purl"`
+	Ecosystem string `json:"ecosystem,omitempty"`
+	License   string `json:"license,omitempty"`
+	// Layer introduced it; State is what became of it, by StateLayer (-1 while present).
+	Layer      int             `json:"layer"`
+	State      inventory.State `json:"state"`
+	StateLayer int             `json:"state_layer"`
+	// Owned tells that its files belong to a package of the distribution.
+	Owned bool `json:"owned,omitempty"`
+	// Findings that are open, set aside or not.
+	Findings int `json:"findings"`
+}
+
+// imageHeld is the part of a query that gives all package versions of images, as
+// (image, position, package, owned, license, state, state_position): those present, and
+// those that a layer hid. The images are those of a condition on il.image.
+func imageHeld(condition string) string {
+	return `SELECT il.image AS image, il.position AS position, sp.package AS package, sp.owned AS owned, sp.license AS license, 'present' AS state, -1 AS state_position
+		FROM image_layers il JOIN segment_packages sp ON sp.segment = il.segment
+		WHERE ` + condition + ` AND NOT EXISTS (SELECT 1 FROM image_layers h JOIN segment_hidden sh ON sh.segment = h.segment
+			WHERE h.image = il.image AND h.position > il.position AND sh.package = sp.package AND sh.owned = sp.owned AND sh.from_position = il.position AND NOT sh.partly)
+		UNION ALL
+		SELECT il.image, sh.from_position, sh.package, sh.owned, sp.license, sh.state, il.position
+		FROM image_layers il JOIN segment_hidden sh ON sh.segment = il.segment
+		JOIN image_layers o ON o.image = il.image AND o.position = sh.from_position
+		JOIN segment_packages sp ON sp.segment = o.segment AND sp.package = sh.package AND sp.owned = sh.owned
+		WHERE ` + condition
+}
+
+// ImagePackages lists the packages of an image by layer, type and name.
+func (d *DB) ImagePackages(ctx context.Context, id int64) ([]ImagePackageRow, error) {
+	in := `il.image = ` + strconv.FormatInt(id, 10)
+	rows, err := d.db.QueryContext(ctx, `SELECT p.id, p.type, p.name, p.version, p.purl, p.ecosystem, COALESCE(l.expression, ''), held.position, held.state, held.state_position, held.owned,
+			(SELECT COUNT(*) FROM findings f WHERE f.package = p.id AND f.closed_at IS NULL)
+		FROM (`+imageHeld(in)+`) held JOIN packages p ON p.id = held.package LEFT JOIN licenses l ON l.id = held.license
+		ORDER BY held.position, p.type, p.name, p.version, p.id, held.state_position`)
+	if err != nil {
+		return nil, fmt.Errorf("packages of image %d: %w", id, err)
+	}
+	defer rows.Close()
+	out := []ImagePackageRow{}
+	for rows.Next() {
+		var r ImagePackageRow
+		if err := rows.Scan(&r.PackageID, &r.Type, &r.Name, &r.Version, &r.PURL, &r.Ecosystem, &r.License, &r.Layer, &r.State, &r.StateLayer, &r.Owned, &r.Findings); err != nil {
+			return nil, fmt.Errorf("packages of image %d: %w", id, err)
+		}
+		out = append(out, r)
+	}
+	return out, rows.Err()
+}
+
+// A PackageRow is a package version, wherever it is.
+type PackageRow struct {
+	ID        int64  `json:"id"`
+	Type      string `json:"type"`
+	Name      string `json:"name"`
+	Version   string `json:"version"`
+	PURL      string `json:"purl"`
+	Ecosystem string `json:"ecosystem,omitempty"`
+	// Findings that are open.
+	Findings int `json:"findings"`
+	// Images that have it, present or not.
+	Images int `json:"images"`
+}
+
+// A PackageKey is where a page of packages ends.
+type PackageKey struct {
+	Name string `json:"n"`
+	Type string `json:"t"`
+	ID   int64  `json:"i"`
+}
+
+// PackageVersions lists the package versions whose name begins with a text, by name
+// and type; one more than limit when there are more.
+func (d *DB) PackageVersions(ctx context.Context, prefix, typ string, after *PackageKey, limit int) ([]PackageRow, error) {
+	w := &where{}
+	if prefix != "" {
+		w.add(`p.name LIKE ? ESCAPE '\'`, likeEscape(prefix)+"%")
+	}
+	if typ != "" {
+		w.add(`p.type = ?`, typ)
+	}
+	if after != nil {
+		w.add(`(p.name, p.type, p.id) > (?, ?, ?)`, after.Name, after.Type, after.ID)
+	}
+	rows, err := d.db.QueryContext(ctx, `SELECT p.id, p.type, p.name, p.version, p.purl, p.ecosystem, (SELECT COUNT(*) FROM findings f WHERE f.package = p.id AND f.closed_at IS NULL),
+			(SELECT COUNT(DISTINCT il.image) FROM segment_packages sp JOIN image_layers il ON il.segment = sp.segment WHERE sp.package = p.id)
+		FROM packages p WHERE `+w.String()+` ORDER BY p.name, p.type, p.id LIMIT `+strconv.Itoa(limit+1), w.args...)
+	if err != nil {
+		return nil, fmt.Errorf("packages: %w", err)
+	}
+	defer rows.Close()
+	var out []PackageRow
+	for rows.Next() {
+		var r PackageRow
+		if err := rows.Scan(&r.ID, &r.Type, &r.Name, &r.Version, &r.PURL, &r.Ecosystem, &r.Findings, &r.Images); err != nil {
+			return nil, fmt.Errorf("packages: %w", err)
+		}
+		out = append(out, r)
+	}
+	return out, rows.Err()
+}
+
+// A LicenseRow is a licence expression, with how many package versions have it.
+type LicenseRow struct {
+	ID         int64  `json:"id"`
+	Expression string `json:"expression"`
+	Class      string `json:"class"`
+	Packages   int    `json:"packages"`
+}
+
+// Licenses lists the licences by expression, of a class or of all; one more than limit
+// when there are more.
+func (d *DB) Licenses(ctx context.Context, class, after string, limit int) ([]LicenseRow, error) {
+	w := &where{}
+	if class != "" {
+		w.add(`l.class = ?`, class)
+	}
+	if after != "" {
+		w.add(`l.expression > ?`, after)
+	}
+	rows, err := d.db.QueryContext(ctx, `SELECT l.id, l.expression, l.class, (SELECT COUNT(DISTINCT sp.package) FROM segment_packages sp WHERE sp.license = l.id)
+		FROM licenses l WHERE `+w.String()+` ORDER BY l.expression LIMIT `+strconv.Itoa(limit+1), w.args...)
+	if err != nil {
+		return nil, fmt.Errorf("licences: %w", err)
+	}
+	defer rows.Close()
+	var out []LicenseRow
+	for rows.Next() {
+		var r LicenseRow
+		if err := rows.Scan(&r.ID, &r.Expression, &r.Class, &r.Packages); err != nil {
+			return nil, fmt.Errorf("licences: %w", err)
+		}
+		out = append(out, r)
+	}
+	return out, rows.Err()
+}

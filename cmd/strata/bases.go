@@ -58,7 +58,7 @@ func (a *app) recogniseBases(ctx context.Context, cache *store.Cache, results []
 		}
 	}
 	for _, r := range results {
-		nameBase(r.Image.Base)
+		source.NameBase(r.Image.Base)
 	}
 	if cache == nil {
 		return nil
@@ -70,16 +70,6 @@ func (a *app) recogniseBases(ctx context.Context, cache *store.Cache, results []
 		a.keepImage(ctx, cache, r.Image)
 	}
 	return nil
-}
-
-// nameBase takes the name of a base apart, where it is an annotation's.
-func nameBase(b *image.Base) {
-	if b == nil || b.Repository != "" || b.Reference == "" {
-		return
-	}
-	if ref, err := source.Parse("registry:" + b.Reference); err == nil {
-		b.Repository, b.Tag = ref.Name()
-	}
 }
 
 func (a *app) keepImage(ctx context.Context, cache *store.Cache, m *image.Image) {

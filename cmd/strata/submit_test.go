@@ -15,11 +15,10 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"strata/internal/auth"
-	"strata/internal/image"
-	"strata/internal/license"
+	"strata/internal/jobs"
+	"strata/internal/match"
 	"strata/internal/policy"
 	"strata/internal/report"
-	"strata/internal/scan"
 	"strata/internal/server"
 	"strata/internal/store"
 )
@@ -56,20 +55,13 @@ func newSubmitServer(ctx context.Context, dir, cache string, rules []policy.Rule
 	a := newApp()
 	a.quiet = true
 	a.env = func(name string) string { return map[string]string{"STRATA_CACHE_DIR": cache}[name] }
-	s, err := server.New(server.Options{DB: db, Version: "test", Submissions: server.Submissions{Report: func(ctx context.Context, _ string, res *scan.Result) (*report.Report, error) {
-		res.Image.Base = image.RecogniseBase(res.Image, nil)
-		nameBase(res.Image.Base)
-		advisories, from, err := a.openAdvisoriesFor(ctx, &advisoryOptions{offline: true}, ecosystemsOf([]*scan.Result{res}))
-		if err != nil {
-			return nil, err
-		}
-		defer advisories.Close()
-		r, err := a.matched(ctx, res, advisories, from, license.Classes{})
-		if err != nil {
-			return nil, err
-		}
-		return r, a.decide(&decider{rules: rules}, r)
-	}}})
+	reports := &jobs.Reports{DB: db, Version: version(), Advisories: func(ctx context.Context) (match.Advisories, report.Advisories, error) {
+		advisories, from, err := a.openAdvisoriesFor(ctx, &advisoryOptions{offline: true}, []string{"Debian", "npm", "Alpine", "Go", "PyPI"})
+		return advisories, from.advisories, err
+	}}
+	s, err := server.New(server.Options{DB: db, Version: "test", Reports: reports, Judge: func(_ context.Context, _ string, r *report.Report) error {
+		return a.decide(&decider{rules: rules}, r)
+	}})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -124,7 +124,7 @@ func (q *Queue) config() *river.Config {
 		longest = max(longest, w.Timeout)
 		river.AddWorkerArgs(workers, args{kind: w.Kind}, &worker{queue: q, work: w})
 	}
-	return &river.Config{
+	config := &river.Config{
 		ID:                          q.o.Instance,
 		Logger:                      slog.New(quiet{q.o.Log.Handler()}),
 		Workers:                     workers,
@@ -142,6 +142,10 @@ func (q *Queue) config() *river.Config {
 			ownQueue:    {MaxWorkers: ownWorkers},
 		},
 	}
+	if len(q.works) == 0 { // one that only makes jobs
+		config.Queues, config.Workers = nil, nil
+	}
+	return config
 }
 
 // args are what River keeps of a job. Slot tells apart the job that works from one of

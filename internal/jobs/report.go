@@ -37,7 +37,11 @@ func (r *Reports) Report(ctx context.Context, id int64) (*report.Report, error) 
 	if err != nil {
 		return nil, err
 	}
-	rep, err := r.Of(ctx, img, nil)
+	submitted, err := r.DB.LayersOfSubmission(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	rep, err := r.Of(ctx, img, submitted)
 	if err != nil {
 		return nil, fmt.Errorf("report of image %d: %w", id, err)
 	}
@@ -47,10 +51,15 @@ func (r *Reports) Report(ctx context.Context, id int64) (*report.Report, error) 
 // Of makes the report of an image whose layers are known; extra, which may be nil, is
 // asked for layers that the cache does not have.
 func (r *Reports) Of(ctx context.Context, img *image.Image, extra scan.Cache) (*report.Report, error) {
-	res, err := r.result(ctx, img, extra)
+	res, err := r.Known(ctx, img, extra)
 	if err != nil {
 		return nil, err
 	}
+	return r.Matched(ctx, res)
+}
+
+// Matched makes the report of what Known gave.
+func (r *Reports) Matched(ctx context.Context, res *scan.Result) (*report.Report, error) {
 	advisories, about, err := r.Advisories(ctx)
 	if err != nil {
 		return nil, err
@@ -65,9 +74,9 @@ func (r *Reports) Of(ctx context.Context, img *image.Image, extra scan.Cache) (*
 	}), nil
 }
 
-// result merges the known layers; one that is not known makes it incomplete, as it
+// Known merges the layers that are known, as Of does; one that is not known makes it incomplete, as it
 // was when the image was scanned.
-func (r *Reports) result(ctx context.Context, img *image.Image, extra scan.Cache) (*scan.Result, error) {
+func (r *Reports) Known(ctx context.Context, img *image.Image, extra scan.Cache) (*scan.Result, error) {
 	caches := []scan.Cache{r.Cache, extra}
 	if r.Cache == nil {
 		caches[0] = r.DB

@@ -3,7 +3,6 @@ package server
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -13,9 +12,8 @@ import (
 	"strata/internal/analyzer"
 	"strata/internal/auth"
 	"strata/internal/image"
-	"strata/internal/inventory"
 	"strata/internal/report"
-	"strata/internal/scan"
+	"strata/internal/source"
 	"strata/internal/store"
 )
 
@@ -24,20 +22,6 @@ const maxSubmission = 4 << 20
 
 // maxSubmitting is how many submissions are worked on at the same time.
 const maxSubmitting = 4
-
-// Submissions are what the server does with images that clients tell of. The zero
-// value refuses them.
-type Submissions struct {
-	// Layer is what the server itself has found in a layer; store.ErrNotFound for one
-	// that it hasn't read.
-	Layer func(ctx context.Context, id image.DiffID) (*inventory.Layer, error)
-	// Report holds an image against the advisories, and the policies for images of
-	// this name ("REGISTRY/REPOSITORY:TAG").
-	Report func(ctx context.Context, name string, res *scan.Result) (*report.Report, error)
-	// Keep writes down what is in the image, which user has submitted it, in a registry
-	// of that id; nil keeps nothing.
-	Keep func(ctx context.Context, registry, user int64, s *Submission, res *scan.Result) error
-}
 
 func (s *Server) registerSubmissions() {
 	submit := operation("POST", "/submissions", "submit-image", "Tell of an image, and get its report, or the layers that are to be sent first", "submissions", auth.Developer)
@@ -75,7 +59,7 @@ func (s *Server) submitImage(ctx context.Context, in *struct{ Body Submission })
 // maySubmit tells whether who asks may submit images of this name; registry is the
 // name of its registry.
 func (s *Server) maySubmit(ctx context.Context, in *Submission) (registry string, err error) {
-	if s.o.Submissions.Report == nil {
+	if s.o.Reports == nil {
 		return "", huma.Error501NotImplemented("this server takes no submissions")
 	}
 	if in.AnalyzerSet != analyzer.SetVersion {
@@ -119,27 +103,29 @@ func (s *Server) reportSubmitted(ctx context.Context, registry string, in *Submi
 		return ctx.Err()
 	}
 	user := auth.From(ctx).UserID
-	res := &scan.Result{Image: m}
-	for _, l := range m.Layers {
-		found, err := s.submittedLayer(ctx, user, l.DiffID)
-		if err != nil {
-			return err
-		}
-		res.Layers = append(res.Layers, found)
-	}
-	res.Inventory = inventory.Merge(res.Layers)
-	r, err := s.o.Submissions.Report(ctx, registry+"/"+in.Repository+tagged(in.Tag), res)
+	below, err := s.o.DB.ImagesBelow(ctx, m)
 	if err != nil {
 		return err
 	}
-	if s.o.Submissions.Keep != nil {
-		id, _, err := s.o.DB.RegistryOf(ctx, in.Registry)
-		if err == nil {
-			err = s.o.Submissions.Keep(ctx, id, user, in, res)
-		}
-		if err != nil {
+	m.Base = image.RecogniseBase(m, below)
+	source.NameBase(m.Base)
+	res, err := s.o.Reports.Known(ctx, m, store.SubmittedLayers{DB: s.o.DB, User: user})
+	if err != nil {
+		return err
+	}
+	r, err := s.o.Reports.Matched(ctx, res)
+	if err != nil {
+		return err
+	}
+	if s.o.Judge != nil {
+		if err := s.o.Judge(ctx, registry+"/"+in.Repository+tagged(in.Tag), r); err != nil {
 			return err
 		}
+	}
+	// In a registry of its own, so that it is not taken for what was read there.
+	if _, err := s.o.DB.PutSubmitted(ctx, user, in.Registry, store.Named{Repository: in.Repository, Tag: in.Tag},
+		store.Contents{Image: m, Inventory: &res.Inventory, AnalyzerSet: analyzer.SetVersion, Incomplete: r.Incomplete()}); err != nil {
+		return err
 	}
 	return report.CompactJSON(text, r)
 }
@@ -149,17 +135,6 @@ func tagged(tag string) string {
 		return ""
 	}
 	return ":" + tag
-}
-
-// submittedLayer is what the server has found in a layer, or else what the user says.
-func (s *Server) submittedLayer(ctx context.Context, user int64, id image.DiffID) (*inventory.Layer, error) {
-	if s.o.Submissions.Layer != nil {
-		l, err := s.o.Submissions.Layer(ctx, id)
-		if err == nil || !errors.Is(err, store.ErrNotFound) {
-			return l, err
-		}
-	}
-	return s.o.DB.SubmittedLayer(ctx, user, analyzer.SetVersion, id)
 }
 
 // submitLayer keeps what a user says is in a layer.

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,9 +39,6 @@ const harborRefresh = 5
 
 // maxHarborRequest bounds what Harbor sends, in bytes.
 const maxHarborRequest = 1 << 20
-
-// ScannedReport gives the report of a manifest that is scanned.
-type ScannedReport func(ctx context.Context, manifest int64) (*report.Report, error)
 
 func (s *Server) registerHarbor() {
 	const prefix = "/scanner/api/v1"
@@ -260,14 +256,18 @@ func (s *Server) writeHarborReport(w http.ResponseWriter, r *http.Request, req *
 	if wanted == harborBill && !slices.Contains(harborBills(), bill) {
 		return huma.Error400BadRequest("sbom_media_type is missing, or neither " + strings.Join(harborBills(), " nor "))
 	}
-	if s.o.ScannedReport == nil {
+	if s.o.Reports == nil {
 		return huma.Error501NotImplemented("this server makes no reports")
 	}
 	var artifact report.HarborArtifact
 	if err := json.Unmarshal([]byte(req.Request), &artifact); err != nil {
 		return fmt.Errorf("scan request %s: %w", req.ID, err)
 	}
-	made, err := s.o.ScannedReport(r.Context(), req.Manifest)
+	id, err := s.o.DB.ImageOfManifest(r.Context(), req.Manifest)
+	if err != nil {
+		return err
+	}
+	made, err := s.o.Reports.Report(r.Context(), id)
 	if err != nil {
 		return err
 	}

@@ -39,13 +39,8 @@ type RunOptions struct {
 	AllowPrivateAddresses bool
 	// ShutdownTimeout is how long requests and jobs have to end; 0 means 30 s.
 	ShutdownTimeout time.Duration
-	// Queue runs works until the context ends. It gives what Options.Enqueue and
-	// QueueReady are for; stop waits for jobs to end, or to be handed back when its
-	// context ends. nil runs none.
-	Queue func(ctx context.Context, works []jobs.Work) (*RunningQueue, error)
-	// Works makes the works of the queue; client is for requests to addresses that users
-	// give.
-	Works func(client *http.Client) []jobs.Work
+	// Works makes what the queue of this instance does; nil for nothing.
+	Works func(Wiring) ([]jobs.Work, error)
 	// Declared applies what the settings declare (registries, watches, policies), before
 	// the first job.
 	Declared func(context.Context) error
@@ -54,11 +49,15 @@ type RunOptions struct {
 	Started func(url, setup string)
 }
 
-// A RunningQueue is a queue at work.
-type RunningQueue struct {
+// A Wiring is what works need of the server that runs them.
+type Wiring struct {
+	// Enqueue gives jobs to the queue.
 	Enqueue func(context.Context, ...jobs.Job) error
-	Ready   func(context.Context) error
-	Stop    func(context.Context) error
+	// Client sends requests to addresses that users give, and to none that isn't public
+	// unless that is allowed.
+	Client *http.Client
+	// Instance is the id of this instance.
+	Instance string
 }
 
 // Run is `strata serve`: it answers requests and does jobs until the context ends.
@@ -101,7 +100,7 @@ type runner struct {
 	id      string
 	started time.Time
 	server  *Server
-	queue   *RunningQueue
+	queue   *jobs.Queue
 	running atomic.Int64 // jobs
 }
 
@@ -113,7 +112,7 @@ func (r *runner) run(ctx context.Context, listener net.Listener) (err error) {
 	}
 	r.o.TLS = r.o.TLSCert != ""
 	r.o.Enqueue = r.enqueue
-	r.o.QueueReady = r.queueReady
+	r.o.QueueReady = func(ctx context.Context) error { return r.queue.Ready(ctx) }
 	if r.server, err = New(r.o.Options); err != nil {
 		return err
 	}
@@ -141,6 +140,7 @@ func (r *runner) run(ctx context.Context, listener net.Listener) (err error) {
 	}
 	select {
 	case err = <-served:
+		err = errors.Join(err, r.stopQueue())
 	case <-ctx.Done():
 		err = r.drain(h)
 	}
@@ -190,47 +190,51 @@ func (r *runner) drain(h *http.Server) error {
 	defer cancel()
 	var queue error
 	var stopped sync.WaitGroup
-	stopped.Go(func() {
-		if r.queue != nil {
-			queue = r.queue.Stop(ctx)
-		}
-	})
+	stopped.Go(func() { queue = r.queue.Stop(ctx) })
 	err := h.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
 		r.o.Log.Warn("requests were cut off", "timeout", r.o.ShutdownTimeout)
 		err = h.Close()
 	}
 	stopped.Wait()
-	if errors.Is(queue, context.DeadlineExceeded) {
-		r.o.Log.Warn("jobs were handed back", "timeout", r.o.ShutdownTimeout)
-		queue = nil
-	}
 	return errors.Join(err, queue)
 }
 
-func (r *runner) startQueue(ctx context.Context) (err error) {
-	if r.o.Queue == nil {
+// startQueue starts this instance's part in the jobs. One without workers makes jobs for
+// others.
+func (r *runner) startQueue(ctx context.Context) error {
+	works, err := r.works()
+	if err != nil {
+		return err
+	}
+	r.queue, err = jobs.New(ctx, jobs.Options{DB: r.o.DB, Works: works, Scans: r.o.Workers, Instance: r.id, Log: r.o.Log})
+	if err != nil {
+		return err
+	}
+	if r.o.Workers < 1 || len(works) == 0 {
 		return nil
 	}
-	const patience = 30 * time.Second
-	var works []jobs.Work
-	if r.o.Works != nil {
-		works = r.o.Works(guardedClient(r.o.AllowPrivateAddresses, patience))
+	// Jobs end when the queue is stopped, not when the process is told to.
+	if err := r.queue.Start(context.WithoutCancel(ctx)); err != nil {
+		return errors.Join(err, r.stopQueue())
 	}
+	return nil
+}
+
+// works are those of the options, with what goes around each.
+func (r *runner) works() ([]jobs.Work, error) {
+	if r.o.Works == nil {
+		return nil, nil
+	}
+	const patience = 30 * time.Second
+	works, err := r.o.Works(Wiring{Enqueue: r.enqueue, Client: guardedClient(r.o.AllowPrivateAddresses, patience), Instance: r.id})
 	for i := range works {
 		works[i] = r.server.metrics.counted(traced(r.o.Tracer, r.counted(works[i])))
 	}
-	// Jobs end when they are stopped, not when the process is told to.
-	r.queue, err = r.o.Queue(context.WithoutCancel(ctx), works)
-	return err
+	return works, err
 }
 
-func (r *runner) stopQueue() error {
-	if r.queue == nil {
-		return nil
-	}
-	return withTimeout(r.queue.Stop)
-}
+func (r *runner) stopQueue() error { return withTimeout(r.queue.Stop) }
 
 // counted counts the jobs that run, for the load of the instance.
 func (r *runner) counted(w jobs.Work) jobs.Work {
@@ -243,19 +247,8 @@ func (r *runner) counted(w jobs.Work) jobs.Work {
 	return w
 }
 
-func (r *runner) enqueue(ctx context.Context, j ...jobs.Job) error {
-	if r.queue == nil {
-		return nil // rows say what is due
-	}
-	return r.queue.Enqueue(ctx, j...)
-}
-
-func (r *runner) queueReady(ctx context.Context) error {
-	if r.queue == nil || r.queue.Ready == nil {
-		return nil
-	}
-	return r.queue.Ready(ctx)
-}
+// enqueue is the queue's, once there is one: the server is made before it.
+func (r *runner) enqueue(ctx context.Context, j ...jobs.Job) error { return r.queue.Enqueue(ctx, j...) }
 
 // every does something at once and then on a schedule. What fails is told and done
 // again the next time.

@@ -34,47 +34,31 @@ func running(t *testing.T, o RunOptions) (url string, stop func() error) {
 	return url, stop
 }
 
-// Jobs run with what goes around them; a stop waits for them, and readiness drops first.
+// A stop waits for the job that works, while the instance counts as alive.
 func TestRunStopsInOrder(t *testing.T) {
 	onEngines(t, func(t *testing.T, db *store.DB) {
-		var works []jobs.Work
-		stopping, release := make(chan struct{}), make(chan struct{})
-		o := RunOptions{Options: Options{DB: db}, ShutdownTimeout: 10 * time.Second}
-		o.Works = func(*http.Client) []jobs.Work {
-			return []jobs.Work{{Kind: jobs.Match, Do: func(context.Context, string) error { return errors.New("x") }}}
-		}
-		o.Queue = func(_ context.Context, w []jobs.Work) (*RunningQueue, error) {
-			works = w
-			return &RunningQueue{
-				Enqueue: func(context.Context, ...jobs.Job) error { return nil },
-				Ready:   func(context.Context) error { return nil },
-				Stop: func(ctx context.Context) error {
-					close(stopping)
-					select {
-					case <-release:
-						return nil
-					case <-ctx.Done():
-						return ctx.Err()
-					}
-				},
-			}, nil
+		working, release := make(chan struct{}), make(chan struct{})
+		o := RunOptions{Options: Options{DB: db}, Workers: 1, ShutdownTimeout: 20 * time.Second}
+		o.Works = func(Wiring) ([]jobs.Work, error) {
+			return []jobs.Work{{Kind: jobs.Match, Every: time.Hour, Do: func(context.Context, string) error {
+				close(working)
+				<-release
+				return nil
+			}}}, nil
 		}
 		url, stop := running(t, o)
-		if err := works[0].Do(t.Context(), ""); err == nil {
-			t.Error("the job's error is lost")
-		}
 		if got := fetch(t, url+"/readyz"); got != "ok\n" {
 			t.Error(got)
 		}
+		<-working
 		ended := make(chan error, 1)
 		go func() { ended <- stop() }()
-		<-stopping
 		select {
 		case err := <-ended:
-			t.Fatalf("it ended before its jobs: %v", err)
-		case <-time.After(100 * time.Millisecond):
+			t.Fatalf("it ended before its job: %v", err)
+		case <-time.After(300 * time.Millisecond):
 		}
-		if i, err := db.Instances(t.Context()); err != nil || len(i) != 1 {
+		if i, err := db.Instances(t.Context()); err != nil || len(i) != 1 || !strings.Contains(i[0].Load, "running_jobs") {
 			t.Errorf("%v, %v", i, err)
 		}
 		close(release)
@@ -87,16 +71,49 @@ func TestRunStopsInOrder(t *testing.T) {
 	})
 }
 
-// Jobs that don't end in time are handed back.
-func TestRunStopsInTime(t *testing.T) {
-	o := RunOptions{Options: Options{DB: openTestDB(t, t.TempDir()+"/strata.db")}, ShutdownTimeout: 100 * time.Millisecond}
-	o.Queue = func(context.Context, []jobs.Work) (*RunningQueue, error) {
-		return &RunningQueue{Stop: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}, nil
-	}
-	_, stop := running(t, o)
-	if err := stop(); err != nil {
-		t.Error(err)
-	}
+// A job that doesn't end in time is broken off, and done at the next start.
+func TestRunHandsJobsBack(t *testing.T) {
+	onEngines(t, func(t *testing.T, db *store.DB) {
+		began := make(chan string, 10)
+		o := RunOptions{Options: Options{DB: db}, Workers: 1, ShutdownTimeout: 200 * time.Millisecond}
+		var enqueue func(context.Context, ...jobs.Job) error
+		slow := true
+		o.Works = func(w Wiring) ([]jobs.Work, error) {
+			enqueue = w.Enqueue
+			slow := slow
+			return []jobs.Work{{Kind: jobs.Scan, Do: func(ctx context.Context, key string) error {
+				began <- key
+				if !slow {
+					return nil
+				}
+				<-ctx.Done()
+				return ctx.Err()
+			}}}, nil
+		}
+		_, stop := running(t, o)
+		if err := enqueue(t.Context(), jobs.Job{Kind: jobs.Scan, Key: "7"}); err != nil {
+			t.Fatal(err)
+		}
+		if key := <-began; key != "7" {
+			t.Error(key)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		slow = false
+		_, stop = running(t, o)
+		select {
+		case key := <-began:
+			if key != "7" {
+				t.Error(key)
+			}
+		case <-time.After(30 * time.Second):
+			t.Error("the job is lost")
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func fetch(t *testing.T, url string) string {
@@ -125,14 +142,13 @@ func TestTraces(t *testing.T) {
 		}
 	}))
 	defer collector.Close()
-	var works []jobs.Work
-	o := RunOptions{Options: Options{DB: openTestDB(t, t.TempDir()+"/strata.db")}, OTLPEndpoint: collector.URL}
-	o.Works = func(*http.Client) []jobs.Work {
-		return []jobs.Work{{Kind: jobs.Match, Do: func(context.Context, string) error { return errors.New("no luck") }}}
-	}
-	o.Queue = func(_ context.Context, w []jobs.Work) (*RunningQueue, error) {
-		works = w
-		return &RunningQueue{Stop: func(context.Context) error { return nil }}, nil
+	failed := make(chan struct{})
+	o := RunOptions{Options: Options{DB: openTestDB(t, t.TempDir()+"/strata.db")}, Workers: 1, OTLPEndpoint: collector.URL}
+	o.Works = func(Wiring) ([]jobs.Work, error) {
+		return []jobs.Work{{Kind: jobs.Match, Every: time.Hour, MaxAttempts: 1, Do: func(context.Context, string) error {
+			defer close(failed)
+			return errors.New("no luck")
+		}}}, nil
 	}
 	url, stop := running(t, o)
 	r, err := http.NewRequest("GET", url+"/healthz", nil)
@@ -146,7 +162,7 @@ func TestTraces(t *testing.T) {
 		t.Fatal(err)
 	}
 	answer.Body.Close()
-	_ = works[0].Do(t.Context(), "")
+	<-failed
 	if err := stop(); err != nil { // sends what is left
 		t.Fatal(err)
 	}

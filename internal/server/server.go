@@ -25,6 +25,7 @@ import (
 
 	"strata/internal/auth"
 	"strata/internal/jobs"
+	"strata/internal/report"
 	"strata/internal/store"
 )
 
@@ -36,10 +37,11 @@ type Options struct {
 	Enqueue func(context.Context, ...jobs.Job) error
 	// QueueReady tells why the queue can't work now; nil is always ready.
 	QueueReady func(context.Context) error
-	// Submissions is what becomes of images that clients tell of.
-	Submissions Submissions
-	// ScannedReport makes the reports that Harbor asks for; nil for none.
-	ScannedReport ScannedReport
+	// Reports makes the reports of images that are known; nil for none.
+	Reports *jobs.Reports
+	// Judge gives a report the verdict of the policies for images of a name
+	// ("REGISTRY/REPOSITORY:TAG"); nil leaves it without.
+	Judge func(ctx context.Context, name string, r *report.Report) error
 	// Version of the program.
 	Version string
 	// PublicURL is what users reach the server by ("https://strata.example"); empty for

@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
+
+	"strata/internal/image"
 )
 
 // Name is the repository and the tag of the image that the reference names, as
@@ -45,4 +47,14 @@ func nameParts(s string) (repository, tag string) {
 		}
 	}
 	return repository, tag
+}
+
+// NameBase takes the name of a base apart, where it is an annotation's.
+func NameBase(b *image.Base) {
+	if b == nil || b.Repository != "" || b.Reference == "" {
+		return
+	}
+	if ref, err := Parse("registry:" + b.Reference); err == nil {
+		b.Repository, b.Tag = ref.Name()
+	}
 }

@@ -28,6 +28,9 @@ type Contents struct {
 	AnalyzerSet string
 	// Incomplete tells that a layer could not be had.
 	Incomplete bool
+	// Submitter is the user who says that the image is so; 0 for what the server has read
+	// itself. What is submitted is kept beside that, never in its place.
+	Submitter int64
 }
 
 // PutImage keeps what is in an image, and gives its id. All of it is named by
@@ -70,6 +73,14 @@ func imageKey(m *image.Image) string {
 		return string(m.Digest)
 	}
 	return string(m.ConfigDigest)
+}
+
+// key is what the image's row is known by.
+func (c *Contents) key() string {
+	if c.Submitter != 0 {
+		return fmt.Sprintf("submitted:%d:%s", c.Submitter, imageKey(c.Image))
+	}
+	return imageKey(c.Image)
 }
 
 // An ingest is the work of putting one image.
@@ -438,7 +449,7 @@ func (in *ingest) image(ctx context.Context, doc []byte) (id int64, err error) {
 		ON CONFLICT (digest) DO UPDATE SET reference = excluded.reference, distro = excluded.distro, analyzer_set = excluded.analyzer_set, base = excluded.base, base_layers = excluded.base_layers,
 			document = excluded.document, incomplete = excluded.incomplete, problems = excluded.problems, scanned_at = excluded.scanned_at
 		RETURNING id`,
-		imageKey(m), string(m.ConfigDigest), m.Platform.String(), m.Reference, name, in.c.AnalyzerSet, len(m.Layers), top, size, zeroIsNull(base), baseLayers,
+		in.c.key(), string(m.ConfigDigest), m.Platform.String(), m.Reference, name, in.c.AnalyzerSet, len(m.Layers), top, size, zeroIsNull(base), baseLayers,
 		string(labels), doc, in.c.Incomplete, len(in.c.Inventory.Problems), micros(m.Created), now, now).Scan(&id)
 	return id, err
 }
@@ -458,7 +469,7 @@ func (in *ingest) baseID(ctx context.Context, m *image.Image) (id int64, err err
 	}
 	top := in.chainIDs[string(m.ChainIDs()[m.Base.Layers-1])]
 	err = in.tx.QueryRowContext(ctx, `SELECT id FROM images WHERE top = $1 AND digest <> $2 ORDER BY CASE WHEN digest = $3 THEN 0 ELSE 1 END, id DESC LIMIT 1`,
-		top, imageKey(m), string(m.Base.Digest)).Scan(&id)
+		top, in.c.key(), string(m.Base.Digest)).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
 	}

@@ -11,6 +11,7 @@ import (
 
 	"strata/internal/image"
 	"strata/internal/inventory"
+	"strata/internal/scan"
 )
 
 // RegistryOf is the id and name of the registry that the server reads the images of a
@@ -140,6 +141,44 @@ func (d *DB) PutSubmittedLayer(ctx context.Context, user int64, set string, l *i
 	return nil
 }
 
+// SubmittedLayers are what one user says is in layers. It implements scan.Cache.
+type SubmittedLayers struct {
+	DB   *DB
+	User int64
+}
+
+// LayersOfSubmission is what is known of the layers of an image that a user has
+// submitted, by that user; nil for one that the server has read.
+func (d *DB) LayersOfSubmission(ctx context.Context, image int64) (scan.Cache, error) {
+	var key string
+	err := d.db.QueryRowContext(ctx, `SELECT digest FROM images WHERE id = $1`, image).Scan(&key)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("image %d: %w", image, ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("image %d: %w", image, err)
+	}
+	var user int64
+	if n, _ := fmt.Sscanf(key, "submitted:%d:", &user); n == 1 { // Contents.key
+		return SubmittedLayers{d, user}, nil
+	}
+	return nil, nil
+}
+
+// PutLayer implements scan.Cache.
+func (s SubmittedLayers) PutLayer(ctx context.Context, set string, l *inventory.Layer) error {
+	return s.DB.PutSubmittedLayer(ctx, s.User, set, l)
+}
+
+// Layer implements scan.Cache.
+func (s SubmittedLayers) Layer(ctx context.Context, id image.DiffID, set string) (*inventory.Layer, error) {
+	l, err := s.DB.SubmittedLayer(ctx, s.User, set, id)
+	if errors.Is(err, ErrNotFound) {
+		return nil, fmt.Errorf("%w: %s", scan.ErrNotCached, id)
+	}
+	return l, err
+}
+
 // SubmittedLayer is what a user says is in a layer; ErrNotFound when nothing.
 func (d *DB) SubmittedLayer(ctx context.Context, user int64, set string, id image.DiffID) (*inventory.Layer, error) {
 	var blob []byte
@@ -151,4 +190,55 @@ func (d *DB) SubmittedLayer(ctx context.Context, user int64, set string, id imag
 		return nil, fmt.Errorf("submitted layer %s: %w", id, err)
 	}
 	return DecodeLayer(blob)
+}
+
+// PutSubmitted keeps an image as a user has submitted it: in the registry of kind
+// "submitted" for its host, as an image of its own, whatever the server has read of the
+// same digest. What another user has submitted of the same name and digest is not named
+// by it any more.
+func (d *DB) PutSubmitted(ctx context.Context, user int64, host string, n Named, c Contents) (image int64, err error) {
+	c.Submitter = user
+	if n.Digest == "" {
+		n.Digest = imageKey(c.Image)
+	}
+	if image, err = d.PutImage(ctx, c); err != nil {
+		return 0, err
+	}
+	registry, _, err := d.registryOfKind(ctx, "submitted", host)
+	if err == nil {
+		err = d.inTx(ctx, func(tx *sql.Tx) error { return d.submitted(ctx, tx, registry, image, n) })
+	}
+	if err != nil {
+		return 0, fmt.Errorf("submitted image %s: %w", n.Repository, err)
+	}
+	return image, nil
+}
+
+// submitted lets a manifest stand for the image; there is nothing to scan.
+func (d *DB) submitted(ctx context.Context, tx *sql.Tx, registry, image int64, n Named) error {
+	manifest, _, err := d.pushed(ctx, tx, registry, 1, n)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, `UPDATE manifests SET state = 'scanned', due_at = NULL, scanned_at = $1 WHERE id = $2`, d.now().UnixMicro(), manifest); err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, `DELETE FROM manifest_images WHERE manifest = $1`, manifest); err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO manifest_images (manifest, image) VALUES ($1, $2)`, manifest, image)
+	return err
+}
+
+// ImageOfManifest is the id of the image that a manifest stands for, the first of an
+// index; ErrNotFound when it is not scanned.
+func (d *DB) ImageOfManifest(ctx context.Context, manifest int64) (image int64, err error) {
+	err = d.db.QueryRowContext(ctx, `SELECT image FROM manifest_images WHERE manifest = $1 ORDER BY image LIMIT 1`, manifest).Scan(&image)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return 0, fmt.Errorf("image of manifest %d: %w", manifest, err)
+	}
+	return image, nil
 }

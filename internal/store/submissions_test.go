@@ -162,3 +162,70 @@ func TestRegistryOf(t *testing.T) {
 		}
 	})
 }
+
+// TestSubmittedImagesStayApart: what a user says of an image doesn't take the place of
+// what the server has read under the same digest, before or after; nor that of what
+// another user says.
+func TestSubmittedImagesStayApart(t *testing.T) {
+	onEngines(t, func(t *testing.T, db *DB) {
+		ctx := t.Context()
+		ann, err := db.CreateUser(ctx, &User{Name: "ann"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		bob, err := db.CreateUser(ctx, &User{Name: "bob"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.db.ExecContext(ctx, `INSERT INTO registries (name, url, kind, settings, created_at, updated_at) VALUES ('r.example', 'https://r.example', 'crawled', '{}', 1, 1)`); err != nil {
+			t.Fatal(err)
+		}
+		contents := func(version string) Contents {
+			l := submittedLayer("a")
+			l.Files[0].Packages[0].Version = version
+			inv := inventory.Merge([]*inventory.Layer{l})
+			return Contents{Inventory: &inv, AnalyzerSet: "6", Image: &image.Image{
+				Reference: "r.example/web:1", Digest: image.Digest("sha256:" + strings.Repeat("d", 64)), ConfigDigest: image.Digest("sha256:" + strings.Repeat("c", 64)),
+				Layers: []image.Layer{{DiffID: l.DiffID, Size: 1}},
+			}}
+		}
+		name := Named{Repository: "team/web", Tag: "1"}
+		put := func(user int64, version string) int64 {
+			t.Helper()
+			id, err := db.PutSubmitted(ctx, user, "r.example", name, contents(version))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return id
+		}
+		first := put(ann, "1.0.0")
+		own, err := db.PutImage(ctx, contents("2.0.0"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, other := put(ann, "1.0.0"), put(bob, "3.0.0")
+		if first != again || own == first || other == first || other == own {
+			t.Errorf("images %d %d %d %d", first, own, again, other)
+		}
+		version := func(id int64) (v string) {
+			t.Helper()
+			if err := db.db.QueryRowContext(ctx, `SELECT packages.version FROM image_layers JOIN segment_packages ON segment_packages.segment = image_layers.segment
+				JOIN packages ON packages.id = segment_packages.package WHERE image_layers.image = $1`, id).Scan(&v); err != nil {
+				t.Fatal(err)
+			}
+			return v
+		}
+		if version(own) != "2.0.0" || version(first) != "1.0.0" || version(other) != "3.0.0" {
+			t.Error(version(own), version(first), version(other))
+		}
+		var where, kind, state string
+		var shown int64
+		if err := db.db.QueryRowContext(ctx, `SELECT registries.name, registries.kind, manifests.state, manifest_images.image FROM manifests JOIN repositories ON repositories.id = manifests.repository
+			JOIN registries ON registries.id = repositories.registry JOIN manifest_images ON manifest_images.manifest = manifests.id JOIN tags ON tags.manifest = manifests.id`).Scan(&where, &kind, &state, &shown); err != nil {
+			t.Fatal(err)
+		}
+		if where != "submitted:r.example" || kind != "submitted" || state != "scanned" || shown != other {
+			t.Error(where, kind, state, shown)
+		}
+	})
+}

@@ -22,13 +22,19 @@ const advisorySchema = 1
 // lookupBatch is how many values one query takes: see bulkValues.
 const lookupBatch = 100
 
-// Advisories is the advisory database of the command line: one SQLite file that
-// never changes. An update makes a new file and puts it in the old one's place,
-// so readers take no locks, never wait, and see one state from open to close.
-// Its methods are safe for concurrent use.
+// Advisories is a database of advisories: one SQLite file that never changes, or the
+// tables of a server on PostgreSQL as they were at one moment. An update of the file
+// makes a new one and puts it in the old one's place, so readers take no locks, never
+// wait, and see one state from open to close. The methods of a file's are safe for
+// concurrent use; those of PostgreSQL's are for one goroutine at a time.
 type Advisories struct {
-	db   *sql.DB
-	path string
+	ask   queryFunc
+	close func() error
+	path  string
+}
+
+func newAdvisories(db *sql.DB, path string) *Advisories {
+	return &Advisories{ask: db.QueryContext, close: db.Close, path: path}
 }
 
 // OpenAdvisories opens the database at path. A missing file is an error that
@@ -45,11 +51,10 @@ func OpenAdvisories(path string) (*Advisories, error) {
 	if err != nil {
 		return nil, fmt.Errorf("advisory database %s: %w", path, err)
 	}
-	a := &Advisories{db: db, path: path}
-	if err := a.checkSchema(context.Background()); err != nil {
+	if err := checkSchema(context.Background(), db); err != nil {
 		return nil, errors.Join(fmt.Errorf("advisory database %s: %w", path, err), db.Close())
 	}
-	return a, nil
+	return newAdvisories(db, path), nil
 }
 
 // sqliteURI is the name of a file for the driver; what is special in URIs is
@@ -62,8 +67,8 @@ func sqliteURI(path string, params ...string) string {
 	return u.String()
 }
 
-func (a *Advisories) checkSchema(ctx context.Context) error {
-	version, err := schemaVersion(ctx, a.db)
+func checkSchema(ctx context.Context, db *sql.DB) error {
+	version, err := schemaVersion(ctx, db)
 	switch {
 	case err != nil || version == 0:
 		return errors.Join(errors.New("not an advisory database, or damaged: run `strata db update`, which makes it anew"), err)
@@ -76,9 +81,9 @@ func (a *Advisories) checkSchema(ctx context.Context) error {
 }
 
 // Close frees the database.
-func (a *Advisories) Close() error { return a.db.Close() }
+func (a *Advisories) Close() error { return a.close() }
 
-// Path is where the database lies.
+// Path is where the database lies; "PostgreSQL" for that of a server.
 func (a *Advisories) Path() string { return a.path }
 
 // Affecting gives all that advisories say of the packages, sorted by package and
@@ -119,7 +124,7 @@ func (a *Advisories) affecting(ctx context.Context, ecosystem string, names []st
 	for _, n := range names {
 		args = append(args, n)
 	}
-	rows, err := a.db.QueryContext(ctx, `SELECT name, advisory, ranges, versions, rating FROM advisory_packages
+	rows, err := a.ask(ctx, `SELECT name, advisory, ranges, versions, rating FROM advisory_packages
 		WHERE ecosystem = $1 AND name IN (`+placeholders(2, len(names))+`)`, args...)
 	if err != nil {
 		return nil, err
@@ -189,7 +194,7 @@ func (a *Advisories) facts(ctx context.Context, ids []string) ([]advisory.Facts,
 	for i, id := range ids {
 		args[i] = id
 	}
-	rows, err := a.db.QueryContext(ctx, `SELECT a.id, a.modified, a.published, a.summary, a.rating, a.links,
+	rows, err := a.ask(ctx, `SELECT a.id, a.modified, a.published, a.summary, a.rating, a.links,
 			v.id, v.aliases, v.rating, COALESCE(k.added, ''), COALESCE(k.ransomware, -1), COALESCE(e.score, 0), COALESCE(e.percentile, 0)
 		FROM advisories a
 		JOIN advisory_vulnerabilities av ON av.advisory = a.id
@@ -244,7 +249,7 @@ func (a *Advisories) Coverage(ctx context.Context) ([]advisory.Coverage, error) 
 	if err != nil {
 		return nil, fmt.Errorf("advisory database %s: %w", a.path, err)
 	}
-	rows, err := a.db.QueryContext(ctx, `SELECT ecosystem, advisories FROM advisory_coverage ORDER BY ecosystem`)
+	rows, err := a.ask(ctx, `SELECT ecosystem, advisories FROM advisory_coverage ORDER BY ecosystem`)
 	if err != nil {
 		return nil, fmt.Errorf("advisory database %s: %w", a.path, err)
 	}
@@ -317,13 +322,13 @@ func (a *Advisories) Status(ctx context.Context) (AdvisoryStatus, error) {
 }
 
 func (a *Advisories) status(ctx context.Context, s *AdvisoryStatus) error {
-	if err := a.db.QueryRowContext(ctx, `SELECT COUNT(*) FROM advisories`).Scan(&s.Records); err != nil {
-		return err
-	}
-	if err := a.db.QueryRowContext(ctx, `SELECT COUNT(*) FROM vulnerabilities`).Scan(&s.Vulnerabilities); err != nil {
-		return err
-	}
 	var err error
+	if s.Records, err = a.count(ctx, `SELECT COUNT(*) FROM advisories`); err != nil {
+		return err
+	}
+	if s.Vulnerabilities, err = a.count(ctx, `SELECT COUNT(*) FROM vulnerabilities`); err != nil {
+		return err
+	}
 	if s.Ecosystems, err = a.sources(ctx); err != nil {
 		return err
 	}
@@ -341,8 +346,22 @@ func (a *Advisories) status(ctx context.Context, s *AdvisoryStatus) error {
 	return err
 }
 
+func (a *Advisories) count(ctx context.Context, query string) (n int, err error) {
+	rows, err := a.ask(ctx, query)
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := rows.Scan(&n); err != nil {
+			return 0, err
+		}
+	}
+	return n, rows.Err()
+}
+
 func (a *Advisories) sources(ctx context.Context) ([]EcosystemStatus, error) {
-	rows, err := a.db.QueryContext(ctx, `SELECT ecosystem, mirror, starter, synced_at, records, newest FROM advisory_sources ORDER BY ecosystem`)
+	rows, err := a.ask(ctx, `SELECT ecosystem, mirror, starter, synced_at, records, newest FROM advisory_sources ORDER BY ecosystem`)
 	if err != nil {
 		return nil, err
 	}
@@ -362,7 +381,7 @@ func (a *Advisories) sources(ctx context.Context) ([]EcosystemStatus, error) {
 }
 
 func (a *Advisories) releases(ctx context.Context, ecosystems []EcosystemStatus) error {
-	rows, err := a.db.QueryContext(ctx, `SELECT ecosystem FROM advisory_coverage ORDER BY ecosystem`)
+	rows, err := a.ask(ctx, `SELECT ecosystem FROM advisory_coverage ORDER BY ecosystem`)
 	if err != nil {
 		return err
 	}
@@ -386,7 +405,7 @@ func (a *Advisories) releases(ctx context.Context, ecosystems []EcosystemStatus)
 }
 
 func (a *Advisories) lists(ctx context.Context) ([]ListStatus, error) {
-	rows, err := a.db.QueryContext(ctx, `SELECT name, location, synced_at, entries FROM advisory_lists ORDER BY name`)
+	rows, err := a.ask(ctx, `SELECT name, location, synced_at, entries FROM advisory_lists ORDER BY name`)
 	if err != nil {
 		return nil, err
 	}

@@ -150,7 +150,7 @@ func migrate(ctx context.Context, db *sql.DB) error {
 
 // schemaVersion is 0 for a database without tables of ours.
 func schemaVersion(ctx context.Context, db *sql.DB) (int, error) {
-	tables, err := queryStrings(ctx, db, `SELECT name FROM sqlite_master WHERE name = 'goose_db_version'`)
+	tables, err := queryStrings(ctx, db.QueryContext, `SELECT name FROM sqlite_master WHERE name = 'goose_db_version'`)
 	if err != nil || len(tables) == 0 {
 		return 0, err
 	}

@@ -152,7 +152,7 @@ func fillDraft(ctx context.Context, d *draft, h packHeader, r io.Reader) (Adviso
 	if err := d.verify(ctx); err != nil {
 		return AdvisoryStatus{}, fmt.Errorf("the file holds no sound advisory database: %w", err)
 	}
-	return (&Advisories{db: d.db, path: d.temp}).Status(ctx)
+	return newAdvisories(d.db, d.temp).Status(ctx)
 }
 
 func unpack(ctx context.Context, path string, h packHeader, r io.Reader) error {
@@ -186,7 +186,7 @@ func (d *draft) verify(ctx context.Context) error {
 	if check != "ok" {
 		return errors.New(check)
 	}
-	strange, err := queryStrings(ctx, d.db, `SELECT name FROM sqlite_master WHERE type NOT IN ('table', 'index') OR sql LIKE 'CREATE VIRTUAL%'`)
+	strange, err := queryStrings(ctx, d.db.QueryContext, `SELECT name FROM sqlite_master WHERE type NOT IN ('table', 'index') OR sql LIKE 'CREATE VIRTUAL%'`)
 	if err != nil {
 		return err
 	}

@@ -152,7 +152,7 @@ func BenchmarkLookup(b *testing.B) {
 func someKeys(b *testing.B, path string, n int) []advisory.Key {
 	b.Helper()
 	a := openAdvisories(b, path)
-	rows, err := a.db.Query(`SELECT ecosystem, name FROM advisory_packages WHERE ecosystem IN ('Debian:9', 'npm', 'PyPI', 'Go') GROUP BY ecosystem, name ORDER BY name, ecosystem LIMIT $1`, n)
+	rows, err := a.ask(context.Background(), `SELECT ecosystem, name FROM advisory_packages WHERE ecosystem IN ('Debian:9', 'npm', 'PyPI', 'Go') GROUP BY ecosystem, name ORDER BY name, ecosystem LIMIT $1`, n)
 	if err != nil {
 		b.Fatal(err)
 	}

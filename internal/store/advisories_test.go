@@ -143,7 +143,7 @@ func dump(t testing.TB, path string) []string {
 		`SELECT 'coverage', ecosystem, advisories, '', '', '', '', '' FROM advisory_coverage`,
 		`SELECT 'source', ecosystem, records, newest, starter, '', '', '' FROM advisory_sources`,
 	} {
-		rows, err := a.db.Query(query)
+		rows, err := a.ask(t.Context(), query)
 		if err != nil {
 			t.Fatal(err)
 		}

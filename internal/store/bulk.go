@@ -44,9 +44,14 @@ func valueRows(rows, columns int) string {
 	return b.String()
 }
 
-// add queues a row.
+// add queues a row. PostgreSQL's text has no NUL: what has one loses it.
 func (b *bulk) add(ctx context.Context, values ...any) error {
-	b.args = append(b.args, values...)
+	for _, v := range values {
+		if s, ok := v.(string); ok {
+			v = strings.ReplaceAll(s, "\x00", "")
+		}
+		b.args = append(b.args, v)
+	}
 	if len(b.args) < b.rows*b.columns {
 		return nil
 	}

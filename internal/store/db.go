@@ -161,6 +161,23 @@ func (d *DB) migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if _, err := p.Up(ctx); err != nil || d.pool == nil {
+		return err
+	}
+	return d.migrateAdvisories(ctx, options)
+}
+
+// migrateAdvisories makes the tables of advisories on PostgreSQL, by the same text as
+// in the file of the command line; on SQLite there is such a file beside the database.
+func (d *DB) migrateAdvisories(ctx context.Context, options []goose.ProviderOption) error {
+	sub, err := fs.Sub(migrations, "migrations/advisories")
+	if err != nil {
+		return err
+	}
+	p, err := goose.NewProvider(goose.DialectPostgres, d.db, sub, append(options, goose.WithTableName("goose_db_version_advisories"))...)
+	if err != nil {
+		return err
+	}
 	_, err = p.Up(ctx)
 	return err
 }

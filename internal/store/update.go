@@ -123,19 +123,32 @@ func updateAdvisories(ctx context.Context, path string, mirror *advisory.Mirror,
 	if err != nil {
 		return UpdateSummary{}, err
 	}
-	u := &update{db: d.db, mirror: mirror, o: o, now: o.Now()}
-	if err := u.run(ctx); err != nil {
+	u := &update{mirror: mirror, o: o, now: o.Now()}
+	if err := inTx(ctx, d.db, func(tx *sql.Tx) error { return u.whole(ctx, tx) }); err != nil {
 		return u.summary, errors.Join(err, d.discard())
-	}
-	if !u.progressed() {
-		return u.summary, errors.Join(errors.New("nothing could be updated, the old data are kept"), u.summary.Err(), d.discard())
 	}
 	return u.summary, d.publish()
 }
 
-// An update is one run of UpdateAdvisories over a draft.
+// whole is run, with an error when nothing could be updated.
+func (u *update) whole(ctx context.Context, tx *sql.Tx) error {
+	u.tx = tx
+	if err := u.run(ctx); err != nil {
+		return err
+	}
+	if !u.progressed() {
+		return errors.Join(errNothingUpdated, u.summary.Err())
+	}
+	return nil
+}
+
+// errNothingUpdated is when no ecosystem and no list could be had.
+var errNothingUpdated = errors.New("nothing could be updated, the old data are kept")
+
+// An update is one run of UpdateAdvisories over a draft, or of SyncAdvisories over the
+// tables of a server. All of it is one transaction.
 type update struct {
-	db      *sql.DB
+	tx      *sql.Tx
 	mirror  *advisory.Mirror
 	o       UpdateOptions
 	now     time.Time
@@ -273,11 +286,14 @@ func (u *update) fail(ecosystem string, err error) {
 
 // synced are the ecosystems that were ever taken from a real mirror, sorted.
 func (u *update) synced(ctx context.Context) ([]string, error) {
-	return queryStrings(ctx, u.db, `SELECT ecosystem FROM advisory_sources WHERE starter = 0 ORDER BY ecosystem`)
+	return queryStrings(ctx, u.tx.QueryContext, `SELECT ecosystem FROM advisory_sources WHERE starter = 0 ORDER BY ecosystem`)
 }
 
-func queryStrings(ctx context.Context, db *sql.DB, query string, args ...any) ([]string, error) {
-	rows, err := db.QueryContext(ctx, query, args...)
+// A queryFunc asks a database, or a transaction.
+type queryFunc func(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+
+func queryStrings(ctx context.Context, ask queryFunc, query string, args ...any) ([]string, error) {
+	rows, err := ask(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -294,19 +310,19 @@ func queryStrings(ctx context.Context, db *sql.DB, query string, args ...any) ([
 }
 
 func (u *update) loadStored(ctx context.Context) (err error) {
-	u.stored, err = queryPairs(ctx, u.db, `SELECT id, modified FROM advisories`)
+	u.stored, err = queryPairs(ctx, u.tx.QueryContext, `SELECT id, modified FROM advisories`)
 	return err
 }
 
 // loadFeed gives the feed's rows at the last update. Those of the starter set
 // have no times: whatever the mirror has replaces them.
 func (u *update) loadFeed(ctx context.Context, ecosystem string) (map[string]string, error) {
-	return queryPairs(ctx, u.db, `SELECT f.advisory, CASE WHEN s.starter = 1 THEN '' ELSE f.modified END
+	return queryPairs(ctx, u.tx.QueryContext, `SELECT f.advisory, CASE WHEN s.starter = 1 THEN '' ELSE f.modified END
 		FROM advisory_feed f LEFT JOIN advisory_sources s ON s.ecosystem = f.ecosystem WHERE f.ecosystem = $1`, ecosystem)
 }
 
-func queryPairs(ctx context.Context, db *sql.DB, query string, args ...any) (map[string]string, error) {
-	rows, err := db.QueryContext(ctx, query, args...)
+func queryPairs(ctx context.Context, ask queryFunc, query string, args ...any) (map[string]string, error) {
+	rows, err := ask(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -336,4 +352,21 @@ func inTx(ctx context.Context, db *sql.DB, do func(*sql.Tx) error) error {
 		return err
 	}
 	return tx.Commit()
+}
+
+// part does a part of the update that may fail alone: then nothing of it is kept, and
+// the rest is.
+func (u *update) part(ctx context.Context, do func(*sql.Tx) error) error {
+	if _, err := u.tx.ExecContext(ctx, `SAVEPOINT part`); err != nil {
+		return err
+	}
+	if err := do(u.tx); err != nil {
+		// After a cancelled context the whole has been rolled back already.
+		if _, rbErr := u.tx.ExecContext(ctx, `ROLLBACK TO SAVEPOINT part`); rbErr != nil && ctx.Err() == nil && !errors.Is(rbErr, sql.ErrTxDone) {
+			err = errors.Join(err, rbErr)
+		}
+		return err
+	}
+	_, err := u.tx.ExecContext(ctx, `RELEASE SAVEPOINT part`)
+	return err
 }

@@ -17,7 +17,7 @@ func (u *update) apply(ctx context.Context, p *plan) error {
 	result := EcosystemUpdate{Ecosystem: p.ecosystem, Err: p.err}
 	if p.err == nil {
 		written := maps.Clone(u.written)
-		err := inTx(ctx, u.db, func(tx *sql.Tx) error { return u.applyIn(ctx, tx, p, &result) })
+		err := u.part(ctx, func(tx *sql.Tx) error { return u.applyIn(ctx, tx, p, &result) })
 		switch {
 		case errors.Is(err, errUnusable):
 			u.written, result.Err = written, err

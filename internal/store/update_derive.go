@@ -15,12 +15,12 @@ func (u *update) dropStarter(ctx context.Context) error {
 	if u.mirror.Starter() || !u.progressed() {
 		return nil
 	}
-	old, err := queryStrings(ctx, u.db, `SELECT ecosystem FROM advisory_sources WHERE starter = 1`)
+	old, err := queryStrings(ctx, u.tx.QueryContext, `SELECT ecosystem FROM advisory_sources WHERE starter = 1`)
 	if err != nil || len(old) == 0 {
 		return err
 	}
 	u.dirty = true
-	return inTx(ctx, u.db, func(tx *sql.Tx) error {
+	return u.part(ctx, func(tx *sql.Tx) error {
 		if err := deleteIn(ctx, tx, "advisory_feed", "ecosystem", old); err != nil {
 			return err
 		}
@@ -47,7 +47,7 @@ func (u *update) updateLists(ctx context.Context) {
 			continue
 		}
 		up := ListUpdate{Name: l.name, Location: advisory.Redact(l.location)}
-		up.Err = inTx(ctx, u.db, func(tx *sql.Tx) (err error) {
+		up.Err = u.part(ctx, func(tx *sql.Tx) (err error) {
 			if up.Entries, err = l.take(ctx, tx, l.location); err != nil {
 				return err
 			}
@@ -126,7 +126,7 @@ func (u *update) derive(ctx context.Context) error {
 	if !u.dirty {
 		return nil
 	}
-	return inTx(ctx, u.db, func(tx *sql.Tx) error {
+	return u.part(ctx, func(tx *sql.Tx) error {
 		if err := deriveVulnerabilities(ctx, tx); err != nil {
 			return err
 		}

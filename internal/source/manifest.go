@@ -23,9 +23,9 @@ const maxDocument = 8 << 20
 // maxSteps is how many steps of a build history are kept.
 const maxSteps = 10_000
 
-// errNotImage is wrapped by errors of manifests that are well-formed but hold no
+// ErrNotImage is wrapped by the errors of manifests that are well-formed but hold no
 // filesystem: charts, signatures, attestations.
-var errNotImage = errors.New("not a container image")
+var ErrNotImage = errors.New("not a container image")
 
 // A document is a parsed manifest or index: one of the two is not nil.
 type document struct {
@@ -70,7 +70,7 @@ func parseDocument(raw []byte) (document, error) {
 		}
 		return d, nil
 	case shape.MediaType != "" && !shape.MediaType.IsImage() && !shape.MediaType.IsIndex():
-		return document{}, fmt.Errorf("%w: its media type is %s", errNotImage, shape.MediaType)
+		return document{}, fmt.Errorf("%w: its media type is %s", ErrNotImage, shape.MediaType)
 	}
 	return document{}, errors.New("has neither layers nor manifests")
 }
@@ -232,11 +232,11 @@ func checkFilesystem(m *v1.Manifest) error {
 	switch m.Config.MediaType {
 	case "", types.DockerConfigJSON, types.OCIConfigJSON:
 	default:
-		return fmt.Errorf("%w: its configuration is %s", errNotImage, m.Config.MediaType)
+		return fmt.Errorf("%w: its configuration is %s", ErrNotImage, m.Config.MediaType)
 	}
 	for i, l := range m.Layers {
 		if strings.HasPrefix(string(l.MediaType), "application/vnd.in-toto") {
-			return fmt.Errorf("%w: its layer %d is an attestation, %s", errNotImage, i, l.MediaType)
+			return fmt.Errorf("%w: its layer %d is an attestation, %s", ErrNotImage, i, l.MediaType)
 		}
 	}
 	return nil

@@ -71,7 +71,7 @@ func (r *resolver) images(ctx context.Context, roots []v1.Descriptor) ([]*image.
 	}
 	candidates = distinct(candidates)
 	if len(candidates) == 0 {
-		return nil, fmt.Errorf("%w: the index holds no image, or attestations only", errNotImage)
+		return nil, fmt.Errorf("%w: the index holds no image, or attestations only", ErrNotImage)
 	}
 	if r.all {
 		return r.every(ctx, candidates)
@@ -89,7 +89,7 @@ func (r *resolver) every(ctx context.Context, candidates []candidate) ([]*image.
 	for i := range candidates {
 		err := r.load(ctx, &candidates[i])
 		switch {
-		case errors.Is(err, errNotImage):
+		case errors.Is(err, ErrNotImage):
 			r.log.Warn("child of the index is not an image", "digest", candidates[i].descriptor.Digest, "reason", err)
 			skipped = err
 		case err != nil:
@@ -140,7 +140,7 @@ func (r *resolver) withPlatforms(ctx context.Context, candidates []candidate) ([
 	for _, c := range candidates {
 		if c.platform.OS == "" {
 			err := r.load(ctx, &c)
-			if errors.Is(err, errNotImage) {
+			if errors.Is(err, ErrNotImage) {
 				continue
 			}
 			if err != nil {
@@ -167,7 +167,7 @@ func (r *resolver) flatten(ctx context.Context, descriptors []v1.Descriptor, dep
 			continue
 		}
 		doc, err := r.document(ctx, d)
-		if errors.Is(err, errNotImage) && len(descriptors) > 1 {
+		if errors.Is(err, ErrNotImage) && len(descriptors) > 1 {
 			r.log.Debug("child of the index is not an image", "digest", d.Digest, "reason", err)
 			continue
 		}

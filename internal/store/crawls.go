@@ -131,3 +131,48 @@ func (d *DB) LiveRepositories(ctx context.Context, registry int64) ([]string, er
 func (d *DB) RetireRepository(ctx context.Context, registry int64, repository string, at time.Time) (tags int64, err error) {
 	return d.Retired(ctx, registry, []Named{{Repository: repository, At: at}})
 }
+
+// A TagSpan is a time in which a tag named a manifest; To is zero for now.
+type TagSpan struct {
+	Tag  string    `json:"tag"`
+	From time.Time `json:"from"`
+	To   time.Time `json:"to,omitzero"`
+}
+
+// TagHistory are the tags that name and named a manifest, by time.
+func (d *DB) TagHistory(ctx context.Context, manifest int64) ([]TagSpan, error) {
+	rows, err := d.db.QueryContext(ctx, `SELECT name, from_at, to_at FROM tags WHERE manifest = $1 ORDER BY from_at, id`, manifest)
+	if err != nil {
+		return nil, fmt.Errorf("tags of manifest %d: %w", manifest, err)
+	}
+	defer rows.Close()
+	var out []TagSpan
+	for rows.Next() {
+		var s TagSpan
+		var from, to sql.NullInt64
+		if err := rows.Scan(&s.Tag, &from, &to); err != nil {
+			return nil, fmt.Errorf("tags of manifest %d: %w", manifest, err)
+		}
+		s.From, s.To = fromMicros(from), fromMicros(to)
+		out = append(out, s)
+	}
+	return out, rows.Err()
+}
+
+// ManifestImages are the ids of the images that a manifest stands for.
+func (d *DB) ManifestImages(ctx context.Context, manifest int64) ([]int64, error) {
+	rows, err := d.db.QueryContext(ctx, `SELECT image FROM manifest_images WHERE manifest = $1 ORDER BY image`, manifest)
+	if err != nil {
+		return nil, fmt.Errorf("manifest %d: %w", manifest, err)
+	}
+	defer rows.Close()
+	var out []int64
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, fmt.Errorf("manifest %d: %w", manifest, err)
+		}
+		out = append(out, id)
+	}
+	return out, rows.Err()
+}

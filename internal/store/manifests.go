@@ -44,9 +44,8 @@ func (d *DB) DueManifests(ctx context.Context, after int64, limit int) ([]DueMan
 type ClaimedManifest struct {
 	ID, Fence int64
 	// Registry is the id of its registry.
-	Registry   int64
-	Repository string
-	Digest     string
+	Registry           int64
+	Repository, Digest string
 	// Tag is one that names it now; empty for none.
 	Tag string
 	// Attempts counts this one.
@@ -101,7 +100,8 @@ type ScanOutcome struct {
 	// Reason why, in words; empty for what went well.
 	Reason  string
 	RetryAt time.Time
-	// Images are the ids of what was found below it, with state "scanned".
+	// Images are the ids of what was found below it. Without any, those that are known
+	// stay, unless the state is "scanned".
 	Images    []int64
 	MediaType string
 }
@@ -125,7 +125,7 @@ func (d *DB) ScanEnded(ctx context.Context, m *ClaimedManifest, o ScanOutcome) e
 		if err != nil {
 			return errPassed(err)
 		}
-		if o.State != "scanned" {
+		if o.State != "scanned" && len(o.Images) == 0 {
 			return nil
 		}
 		return setManifestImages(ctx, tx, m.ID, o.Images)

@@ -70,7 +70,7 @@ func OpenDB(ctx context.Context, location string, o DBOptions) (*DB, error) {
 
 // redactLocation has no password.
 func redactLocation(location string) string {
-	if !isPostgres(location) {
+	if !IsPostgres(location) {
 		return location
 	}
 	c, err := pgx.ParseConfig(location)
@@ -80,7 +80,8 @@ func redactLocation(location string) string {
 	return fmt.Sprintf("postgres://%s@%s/%s", c.User, c.Host, c.Database)
 }
 
-func isPostgres(location string) bool {
+// IsPostgres tells a PostgreSQL URL from the path of an SQLite file.
+func IsPostgres(location string) bool {
 	return strings.HasPrefix(location, "postgres://") || strings.HasPrefix(location, "postgresql://")
 }
 
@@ -91,7 +92,7 @@ func (d *DB) open(ctx context.Context, location string, o DBOptions) (err error)
 	if d.dec, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(maxCachedLayer)); err != nil {
 		return err
 	}
-	if isPostgres(location) {
+	if IsPostgres(location) {
 		err = d.openPostgres(ctx, location, o)
 	} else {
 		err = d.openSQLite(location)

@@ -56,8 +56,8 @@ func (d *DB) retryTx(ctx context.Context, do func() error) error {
 	for i := 1; ; i++ {
 		err := do()
 		var pg *pgconn.PgError
-		if err == nil || i == attempts || !errors.As(err, &pg) || pg.Code != "40P01" && pg.Code != "40001" {
-			return err // https://www.postgresql.org/docs/15/errcodes-appendix.html: deadlock_detected, serialization_failure
+		if err == nil || i == attempts || !errors.As(err, &pg) || !slices.Contains([]string{"40P01", "40001", "23503"}, pg.Code) {
+			return err // https://www.postgresql.org/docs/15/errcodes-appendix.html: deadlock, serialization failure, and what retention deleted between the look and the use
 		}
 		select {
 		case <-ctx.Done():

@@ -224,6 +224,8 @@ CREATE TABLE segment_twins (
     twin    BIGINT NOT NULL REFERENCES packages (id),
     PRIMARY KEY (segment, package, twin)
 );
+CREATE INDEX segment_twins_package ON segment_twins (package);
+CREATE INDEX segment_twins_twin ON segment_twins (twin);
 
 -- What a layer hides of the layers below: of the package that the layer at
 -- from_position introduced. state is "shadowed" or "removed"; partly tells that

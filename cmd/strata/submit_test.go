@@ -28,7 +28,8 @@ type submitServer struct {
 	url   string
 	db    *store.DB
 	token map[string]string
-	sent  atomic.Int64
+	// sent is how many layers, bytes how large they were.
+	sent, bytes atomic.Int64
 }
 
 func (s *submitServer) count(next http.Handler) http.Handler {
@@ -36,6 +37,7 @@ func (s *submitServer) count(next http.Handler) http.Handler {
 		switch {
 		case r.Method == http.MethodPut:
 			s.sent.Add(1)
+			s.bytes.Add(r.ContentLength)
 		case r.URL.Path == "/sent":
 			fmt.Fprint(w, s.sent.Load())
 			return

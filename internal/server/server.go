@@ -112,6 +112,7 @@ func New(o Options) (*Server, error) {
 		"token":   {Type: "http", Scheme: "bearer", Description: "An API token, strata_…"},
 		"session": {Type: "apiKey", In: "cookie", Name: "strata", Description: "The cookie of a login; __Host-strata where the server is reached by https."},
 	}
+	s.hooked = s.hookedByName
 	s.access = auth.NewAccess(o.DB)
 	s.access.Now, s.access.Secure = o.Now, o.secure()
 	s.api = humago.New(s.mux, config)

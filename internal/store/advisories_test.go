@@ -27,6 +27,7 @@ import (
 type feedRecord struct {
 	id, modified string
 	aliases      []string
+	cvss         string
 	withdrawn    bool
 	// packages as "ecosystem name fixed".
 	packages []string
@@ -35,6 +36,9 @@ type feedRecord struct {
 func (r feedRecord) json() string {
 	type event map[string]string
 	out := map[string]any{"id": r.id, "modified": r.modified, "aliases": r.aliases, "summary": "about " + r.id + " of " + r.modified}
+	if r.cvss != "" {
+		out["severity"] = []any{map[string]string{"type": "CVSS_V3", "score": r.cvss}}
+	}
 	if r.withdrawn {
 		out["withdrawn"] = r.modified
 	}

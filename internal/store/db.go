@@ -179,7 +179,10 @@ func (d *DB) migrateAdvisories(ctx context.Context, options []goose.ProviderOpti
 	if err != nil {
 		return err
 	}
-	_, err = p.Up(ctx)
+	if _, err := p.Up(ctx); err != nil {
+		return err
+	}
+	_, err = d.db.ExecContext(ctx, newsTable)
 	return err
 }
 

@@ -72,6 +72,10 @@ func (d *DB) SyncAdvisories(ctx context.Context, holder string, mirror *advisory
 	if o.Now == nil {
 		o.Now = d.now
 	}
+	o.news = lease.Fence
+	if o.seen, err = d.newsSeen(ctx); err != nil {
+		return UpdateSummary{}, fmt.Errorf("sync of advisories: %w", errors.Join(err, d.Release(ctx, lease)))
+	}
 	var summary UpdateSummary
 	err = d.holding(ctx, lease, syncLeaseTTL, func(ctx context.Context) error {
 		if d.pool == nil {

@@ -32,6 +32,10 @@ type UpdateOptions struct {
 	Log *slog.Logger
 	// Progress is called as work goes on, from one goroutine at a time; may be nil.
 	Progress func(Progress)
+
+	// news is the number under which a server keeps the names of the packages that
+	// the update changes something for; those up to seen go. 0 for not at all.
+	news, seen int64
 }
 
 // Progress tells how far one ecosystem is.
@@ -45,6 +49,10 @@ type Progress struct {
 type UpdateSummary struct {
 	Ecosystems []EcosystemUpdate
 	Lists      []ListUpdate
+	// Changed are the names of the packages of which advisories say something else
+	// than before, or say it of another vulnerability, or of one rated otherwise,
+	// sorted; from SyncAdvisories only.
+	Changed []advisory.Key
 }
 
 // Err joins the errors of all ecosystems and lists that could not be updated;
@@ -133,13 +141,16 @@ func updateAdvisories(ctx context.Context, path string, mirror *advisory.Mirror,
 // whole is run, with an error when nothing could be updated.
 func (u *update) whole(ctx context.Context, tx *sql.Tx) error {
 	u.tx = tx
+	if u.o.news != 0 {
+		u.news = map[advisory.Key]bool{}
+	}
 	if err := u.run(ctx); err != nil {
 		return err
 	}
 	if !u.progressed() {
 		return errors.Join(errNothingUpdated, u.summary.Err())
 	}
-	return nil
+	return u.keepNews(ctx)
 }
 
 // errNothingUpdated is when no ecosystem and no list could be had.
@@ -161,6 +172,10 @@ type update struct {
 	// dirty tells that records changed, so that what is computed of them must be
 	// computed anew.
 	dirty bool
+	// news are the names of packages for UpdateSummary.Changed; nil when nobody asks.
+	news map[advisory.Key]bool
+	// exploited are what came to, or left, the list of exploited vulnerabilities.
+	exploited []string
 }
 
 func (u *update) run(ctx context.Context) error {
@@ -197,7 +212,10 @@ func (u *update) run(ctx context.Context) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	return u.derive(ctx)
+	if err := u.derive(ctx); err != nil {
+		return err
+	}
+	return u.tellOfVulnerabilities(ctx, u.exploited)
 }
 
 // closeAll takes the plans that are no longer wanted.

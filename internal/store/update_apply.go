@@ -16,11 +16,11 @@ import (
 func (u *update) apply(ctx context.Context, p *plan) error {
 	result := EcosystemUpdate{Ecosystem: p.ecosystem, Err: p.err}
 	if p.err == nil {
-		written := maps.Clone(u.written)
+		written, news := maps.Clone(u.written), maps.Clone(u.news)
 		err := u.part(ctx, func(tx *sql.Tx) error { return u.applyIn(ctx, tx, p, &result) })
 		switch {
 		case errors.Is(err, errUnusable):
-			u.written, result.Err = written, err
+			u.written, u.news, result.Err = written, news, err
 		case err != nil:
 			return errors.Join(err, p.close())
 		}
@@ -189,6 +189,7 @@ func (w *writer) insert(ctx context.Context, r *advisory.Record) error {
 		return err
 	}
 	for _, e := range r.Entries() {
+		w.u.tell(e.Key)
 		err := w.packages.add(ctx, e.Key.Ecosystem, e.Key.Name, r.ID,
 			advisory.EncodeRanges(e.Affected.Ranges), strings.Join(e.Affected.Versions, "\n"), advisory.EncodeRating(e.Affected.Rating))
 		if err != nil {
@@ -200,7 +201,7 @@ func (w *writer) insert(ctx context.Context, r *advisory.Record) error {
 
 // flush deletes the old rows of what is queued and inserts the new ones.
 func (w *writer) flush(ctx context.Context) error {
-	if err := deleteRecords(ctx, w.tx, w.replaced); err != nil {
+	if err := w.u.deleteRecords(ctx, w.replaced); err != nil {
 		return err
 	}
 	if err := w.unfeed(ctx, w.refed); err != nil {
@@ -215,8 +216,11 @@ func (w *writer) flush(ctx context.Context) error {
 	return errors.Join(w.advisories.flush(ctx), w.packages.flush(ctx), w.feed.flush(ctx))
 }
 
-func deleteRecords(ctx context.Context, tx *sql.Tx, ids []string) error {
-	return errors.Join(deleteIn(ctx, tx, "advisories", "id", ids), deleteIn(ctx, tx, "advisory_packages", "advisory", ids))
+func (u *update) deleteRecords(ctx context.Context, ids []string) error {
+	if err := u.tellOf(ctx, ids); err != nil {
+		return err
+	}
+	return errors.Join(deleteIn(ctx, u.tx, "advisories", "id", ids), deleteIn(ctx, u.tx, "advisory_packages", "advisory", ids))
 }
 
 // unfeed takes records out of the ecosystem's feed.
@@ -255,7 +259,7 @@ func (w *writer) drop(ctx context.Context, ids []string) error {
 			continue
 		}
 		delete(w.u.stored, id)
-		if err := deleteRecords(ctx, w.tx, []string{id}); err != nil {
+		if err := w.u.deleteRecords(ctx, []string{id}); err != nil {
 			return err
 		}
 	}

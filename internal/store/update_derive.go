@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 
 	"strata/internal/advisory"
@@ -20,6 +21,13 @@ func (u *update) dropStarter(ctx context.Context) error {
 		return err
 	}
 	u.dirty = true
+	gone, err := queryStrings(ctx, u.tx.QueryContext, `SELECT DISTINCT f.advisory FROM advisory_feed f JOIN advisory_sources s ON s.ecosystem = f.ecosystem WHERE s.starter = 1`)
+	if err != nil {
+		return err
+	}
+	if err := u.tellOf(ctx, gone); err != nil {
+		return err
+	}
 	return u.part(ctx, func(tx *sql.Tx) error {
 		if err := deleteIn(ctx, tx, "advisory_feed", "ecosystem", old); err != nil {
 			return err
@@ -70,6 +78,10 @@ func (u *update) takeKEV(ctx context.Context, tx *sql.Tx, location string) (int,
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", advisory.Redact(location), err)
 	}
+	was, err := queryPairs(ctx, tx.QueryContext, `SELECT cve, added FROM kev`)
+	if err != nil {
+		return 0, err
+	}
 	if _, err := tx.ExecContext(ctx, `DELETE FROM kev`); err != nil {
 		return 0, err
 	}
@@ -91,6 +103,18 @@ func (u *update) takeKEV(ctx context.Context, tx *sql.Tx, location string) (int,
 			return 0, err
 		}
 	}
+	var changed []string
+	for cve := range seen {
+		if _, ok := was[cve]; !ok {
+			changed = append(changed, cve)
+		}
+	}
+	for cve := range was {
+		if !seen[cve] {
+			changed = append(changed, cve)
+		}
+	}
+	u.exploited = changed
 	return len(seen), b.flush(ctx)
 }
 
@@ -121,13 +145,14 @@ func (u *update) takeEPSS(ctx context.Context, tx *sql.Tx, location string) (int
 	return len(seen), b.flush(ctx)
 }
 
-// derive computes alias groups and coverage anew from all records.
+// derive computes alias groups and coverage anew from all records, and writes what
+// is not as it was.
 func (u *update) derive(ctx context.Context) error {
 	if !u.dirty {
 		return nil
 	}
 	return u.part(ctx, func(tx *sql.Tx) error {
-		if err := deriveVulnerabilities(ctx, tx); err != nil {
+		if err := u.deriveVulnerabilities(ctx, tx); err != nil {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, `DELETE FROM advisory_coverage`); err != nil {
@@ -139,7 +164,7 @@ func (u *update) derive(ctx context.Context) error {
 	})
 }
 
-func deriveVulnerabilities(ctx context.Context, tx *sql.Tx) error {
+func (u *update) deriveVulnerabilities(ctx context.Context, tx *sql.Tx) error {
 	names, ratings, err := loadNames(ctx, tx)
 	if err != nil {
 		return err
@@ -152,36 +177,140 @@ func deriveVulnerabilities(ctx context.Context, tx *sql.Tx) error {
 			opinions[v] = append(opinions[v], advisory.Rated{ID: n.ID, Rating: ratings[n.ID], Shared: len(of) > 1})
 		}
 	}
-	for _, table := range [...]string{"vulnerabilities", "advisory_vulnerabilities"} {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM `+table); err != nil {
+	was, err := loadGroups(ctx, tx)
+	if err != nil {
+		return err
+	}
+	links := was.changedLinks(groups.Of)
+	if err := writeLinks(ctx, tx, links, groups.Of); err != nil {
+		return err
+	}
+	vulnerabilities, err := was.writeVulnerabilities(ctx, tx, opinions, groups.Aliases)
+	if err != nil {
+		return err
+	}
+	if err := u.tellOf(ctx, links); err != nil {
+		return err
+	}
+	return u.tellOfVulnerabilities(ctx, vulnerabilities)
+}
+
+// groupsBefore are the alias groups as they were written last.
+type groupsBefore struct {
+	// of are the vulnerabilities of each advisory, sorted.
+	of map[string][]string
+	// rows are the other columns of each vulnerability.
+	rows map[string]groupRow
+}
+
+type groupRow struct{ aliases, rating string }
+
+func loadGroups(ctx context.Context, tx *sql.Tx) (groupsBefore, error) {
+	g := groupsBefore{of: map[string][]string{}, rows: map[string]groupRow{}}
+	err := eachRow(ctx, tx, `SELECT advisory, vulnerability FROM advisory_vulnerabilities`, nil, func(rows *sql.Rows) error {
+		var a, v string
+		err := rows.Scan(&a, &v)
+		g.of[a] = append(g.of[a], v)
+		return err
+	})
+	if err != nil {
+		return g, err
+	}
+	return g, eachRow(ctx, tx, `SELECT id, aliases, rating FROM vulnerabilities`, nil, func(rows *sql.Rows) error {
+		var id string
+		var r groupRow
+		err := rows.Scan(&id, &r.aliases, &r.rating)
+		g.rows[id] = r
+		return err
+	})
+}
+
+// eachRow calls do for each row of an answer.
+func eachRow(ctx context.Context, tx *sql.Tx, query string, args []any, do func(*sql.Rows) error) error {
+	rows, err := tx.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := do(rows); err != nil {
 			return err
 		}
+	}
+	return rows.Err()
+}
+
+// changedLinks are the advisories that are about others than before, sorted.
+func (g groupsBefore) changedLinks(of map[string][]string) []string {
+	var out []string
+	for id, now := range of {
+		if !sameSet(g.of[id], now) {
+			out = append(out, id)
+		}
+	}
+	for id := range g.of {
+		if _, ok := of[id]; !ok {
+			out = append(out, id)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func sameSet(a, b []string) bool {
+	return slices.Equal(slices.Compact(slices.Sorted(slices.Values(a))), slices.Compact(slices.Sorted(slices.Values(b))))
+}
+
+func writeLinks(ctx context.Context, tx *sql.Tx, changed []string, of map[string][]string) error {
+	if err := deleteIn(ctx, tx, "advisory_vulnerabilities", "advisory", changed); err != nil {
+		return err
 	}
 	links, err := newBulk(ctx, tx, "advisory_vulnerabilities", "advisory", "vulnerability")
 	if err != nil {
 		return err
 	}
-	for _, n := range names {
-		for _, v := range groups.Of[n.ID] {
-			if err := links.add(ctx, n.ID, v); err != nil {
+	for _, id := range changed {
+		for _, v := range of[id] {
+			if err := links.add(ctx, id, v); err != nil {
 				return err
 			}
 		}
 	}
-	all, err := newBulk(ctx, tx, "vulnerabilities", "id", "aliases", "rating")
-	if err != nil {
-		return err
-	}
+	return links.flush(ctx)
+}
+
+// writeVulnerabilities writes those that are new or not as before, and gives their ids
+// and those of the ones that are gone.
+func (g groupsBefore) writeVulnerabilities(ctx context.Context, tx *sql.Tx, opinions map[string][]advisory.Rated, aliases map[string][]string) ([]string, error) {
+	now := make(map[string]groupRow, len(opinions))
+	var changed []string
 	for v, rated := range opinions {
-		rating := advisory.EncodeRating(advisory.BestRating(rated))
-		if err := all.add(ctx, v, strings.Join(groups.Aliases[v], " "), rating); err != nil {
-			return err
+		now[v] = groupRow{strings.Join(aliases[v], " "), advisory.EncodeRating(advisory.BestRating(rated))}
+		if was, ok := g.rows[v]; !ok || was != now[v] {
+			changed = append(changed, v)
 		}
 	}
-	if err := links.flush(ctx); err != nil {
-		return err
+	for v := range g.rows {
+		if _, ok := now[v]; !ok {
+			changed = append(changed, v)
+		}
 	}
-	return all.flush(ctx)
+	slices.Sort(changed)
+	if err := deleteIn(ctx, tx, "vulnerabilities", "id", changed); err != nil {
+		return nil, err
+	}
+	all, err := newBulk(ctx, tx, "vulnerabilities", "id", "aliases", "rating")
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range changed {
+		if r, ok := now[v]; ok {
+			if err := all.add(ctx, v, r.aliases, r.rating); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return changed, all.flush(ctx)
 }
 
 // loadNames reads what alias groups are made of, sorted by id. An entry's own

@@ -1,0 +1,69 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// tellImages brings the counts of the images that hold packages with changed findings
+// up to date, and makes watches judge these images again.
+func (w *findingsWriter) tellImages(ctx context.Context) error {
+	touched := slices.Sorted(maps.Keys(w.touched))
+	twins, err := queryIDs(ctx, w.tx.QueryContext, `SELECT package FROM segment_twins WHERE package IN (`+idList(touched)+`)
+		UNION SELECT twin FROM segment_twins WHERE twin IN (`+idList(touched)+`)`)
+	if err != nil {
+		return err
+	}
+	if err := w.addCounts(ctx); err != nil {
+		return err
+	}
+	if len(twins) > 0 {
+		// Whether a finding of these counts depends on those of others.
+		images, err := queryIDs(ctx, w.tx.QueryContext, `SELECT DISTINCT il.image FROM image_layers il JOIN segment_packages sp ON sp.segment = il.segment WHERE sp.package IN (`+idList(twins)+`) ORDER BY il.image`)
+		if err != nil {
+			return err
+		}
+		if err := countImages(ctx, w.tx, images); err != nil {
+			return err
+		}
+	}
+	r, err := w.tx.ExecContext(ctx, `UPDATE watched_images SET due_at = $1 WHERE (due_at IS NULL OR due_at > $1) AND image IN (
+		SELECT il.image FROM image_layers il JOIN segment_packages sp ON sp.segment = il.segment WHERE sp.package IN (`+idList(touched)+`))`, w.now)
+	if err != nil {
+		return err
+	}
+	n, err := r.RowsAffected()
+	w.images += int(n)
+	return err
+}
+
+// addCounts adds the changes of the numbers of findings to those of the images in
+// which the packages are present: see presentPackages.
+func (w *findingsWriter) addCounts(ctx context.Context) error {
+	var values []string
+	packages := map[int64]bool{}
+	for k, n := range w.delta {
+		if n != 0 {
+			values = append(values, fmt.Sprintf("(%d, %d, %d)", k[0], k[1], n))
+			packages[k[0]] = true
+		}
+	}
+	if len(values) == 0 {
+		return nil
+	}
+	slices.Sort(values)
+	columns := []string{"unknown", "low", "medium", "high", "critical"}
+	sums, sets := make([]string, len(columns)), make([]string, len(columns))
+	for rank, c := range columns {
+		sums[rank] = fmt.Sprintf("SUM(CASE WHEN d.severity = %d THEN d.n ELSE 0 END) AS %s", rank, c)
+		sets[rank] = fmt.Sprintf("%s = images.%s + hit.%s", c, c, c)
+	}
+	_, err := w.tx.ExecContext(ctx, `WITH present AS (`+presentPackages(`sp.package IN (`+idList(slices.Sorted(maps.Keys(packages)))+`)`)+`),
+		delta (package, severity, n) AS (VALUES `+strings.Join(values, ", ")+`),
+		hit AS (SELECT p.image AS image, `+strings.Join(sums, ", ")+` FROM present p JOIN delta d ON d.package = p.package GROUP BY p.image)
+		UPDATE images SET `+strings.Join(sets, ", ")+` FROM hit WHERE images.id = hit.image`)
+	return err
+}

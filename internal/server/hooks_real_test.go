@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,7 +46,7 @@ func freeAddress(t *testing.T) string {
 }
 
 // realRegistry starts Debian's docker-registry, which sends notifications to a URL.
-func realRegistry(t *testing.T, hook, secret string) (address string) {
+func realRegistry(t *testing.T, hook, secret string, more ...string) (address string) {
 	t.Helper()
 	bin, dir := program(t, "docker-registry"), t.TempDir()
 	address = freeAddress(t)
@@ -57,7 +58,7 @@ http: {addr: %s, secret: test}
 notifications:
   endpoints:
     - {name: strata, url: %q, headers: {Authorization: [Bearer %s]}, timeout: 5s, threshold: 5, backoff: 1s}
-`, dir, address, hook, secret)
+%s`, dir, address, hook, secret, strings.Join(more, ""))
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -88,9 +89,10 @@ func eventually(t *testing.T, what string, done func() bool) {
 	t.Fatal("not within ten seconds: " + what)
 }
 
-func copyImage(t *testing.T, from, to string) {
+func copyImage(t *testing.T, from, to string, flags ...string) {
 	t.Helper()
-	if out, err := exec.CommandContext(t.Context(), program(t, "skopeo"), "copy", "--insecure-policy", "--dest-tls-verify=false", from, to).CombinedOutput(); err != nil {
+	args := append([]string{"copy", "--insecure-policy", "--dest-tls-verify=false", from, to}, flags...)
+	if out, err := exec.CommandContext(t.Context(), program(t, "skopeo"), args...).CombinedOutput(); err != nil {
 		t.Fatalf("skopeo: %v\n%s", err, out)
 	}
 }

@@ -35,20 +35,11 @@ func (s *Server) hookedByName(ctx context.Context, name string) (*hookedRegistry
 
 // askDigest asks a registry for the digest of a tag.
 func (s *Server) askDigest(ctx context.Context, r *store.Registry, repository, tag string) (string, error) {
-	host, plain := source.RegistryAddress(r.URL)
-	limited, err := source.NewLimited(source.Limits{Host: host, Rate: r.Settings.Rate, CA: []byte(r.Settings.CA), Insecure: r.Settings.Insecure})
+	a, err := s.registries.Of(ctx, r.ID)
 	if err != nil {
 		return "", err
 	}
-	defer limited.CloseIdleConnections()
-	credentials, err := s.o.DB.RegistryCredentials(ctx, r.ID)
-	if err != nil {
-		return "", err
-	}
-	in, err := source.OpenRepository(ctx, host+"/"+repository, source.Options{
-		Insecure: plain || r.Settings.Insecure, Transport: limited, Log: s.o.Log,
-		Username: credentials.Username, Password: credentials.Password, Token: credentials.Token,
-	})
+	in, err := source.OpenRepository(ctx, a.Host+"/"+repository, a.Options)
 	if err != nil {
 		return "", missing(err)
 	}

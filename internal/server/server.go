@@ -80,6 +80,8 @@ type Server struct {
 	// that confirm subscriptions, nil for http.DefaultTransport.
 	hooked         func(ctx context.Context, registry string) (*hookedRegistry, error)
 	visitTransport http.RoundTripper
+	// registries are asked what notifications don't tell.
+	registries *jobs.Registries
 	// submitting has a place for each submission that is worked on.
 	submitting chan struct{}
 }
@@ -112,6 +114,7 @@ func New(o Options) (*Server, error) {
 		"token":   {Type: "http", Scheme: "bearer", Description: "An API token, strata_…"},
 		"session": {Type: "apiKey", In: "cookie", Name: "strata", Description: "The cookie of a login; __Host-strata where the server is reached by https."},
 	}
+	s.registries = &jobs.Registries{DB: o.DB, Log: o.Log}
 	s.hooked = s.hookedByName
 	s.access = auth.NewAccess(o.DB)
 	s.access.Now, s.access.Secure = o.Now, o.secure()

@@ -211,6 +211,7 @@ func (r *runner) startQueue(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.server.queue = r.queue
 	if r.o.Workers < 1 || len(works) == 0 {
 		return nil
 	}

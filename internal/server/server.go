@@ -74,6 +74,8 @@ type Server struct {
 	handler  http.Handler
 	metrics  *metrics
 	progress recent[[]store.RegistryProgress]
+	// queue is that of this instance; nil until there is one.
+	queue *jobs.Queue
 	// draining is set when the server stops.
 	draining atomic.Bool
 	// hooked finds the registry of a notification; visitTransport makes the requests
@@ -134,6 +136,8 @@ func (s *Server) routes() {
 	s.registerUsers()
 	s.registerImages()
 	s.registerHooks()
+	s.registerRegistries()
+	s.registerJobs()
 	s.registerSubmissions()
 	s.registerHarbor()
 }
@@ -170,6 +174,8 @@ func (s *Server) fail(ctx context.Context, err error) error {
 		return err
 	case errors.Is(err, store.ErrNotFound):
 		return huma.Error404NotFound(err.Error())
+	case errors.Is(err, store.ErrInvalid):
+		return huma.Error422UnprocessableEntity(err.Error())
 	case errors.Is(err, store.ErrConflict):
 		return huma.Error409Conflict(err.Error())
 	case ctx.Err() != nil:

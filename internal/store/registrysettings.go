@@ -87,6 +87,15 @@ var registryName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$`)
 // ErrInvalid is wrapped by errors about what can't be kept since it is wrong.
 var ErrInvalid = errors.New("invalid")
 
+// Check tells what of a registry is wrong, as AddRegistry does, and brings its URL to
+// its form.
+func (r *Registry) Check() error {
+	if _, err := r.check(); err != nil {
+		return fmt.Errorf("registry %q: %w", r.Name, err)
+	}
+	return nil
+}
+
 // check brings the URL to its form and gives the settings as they are kept.
 func (r *Registry) check() (settings string, err error) {
 	if !registryName.MatchString(r.Name) {

@@ -162,7 +162,11 @@ func (d *DB) migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := p.Up(ctx); err != nil || d.pool == nil {
+	// First what is missing, under the lock, by which there is a table of versions.
+	if _, err := p.Up(ctx); err != nil {
+		return err
+	}
+	if err := notNewer(ctx, p); err != nil || d.pool == nil {
 		return err
 	}
 	return d.migrateAdvisories(ctx, options)
@@ -184,6 +188,20 @@ func (d *DB) migrateAdvisories(ctx context.Context, options []goose.ProviderOpti
 	}
 	_, err = d.db.ExecContext(ctx, newsTable)
 	return err
+}
+
+// notNewer refuses tables that a newer version has made: what is in them may mean
+// something else than this one thinks.
+func notNewer(ctx context.Context, p *goose.Provider) error {
+	has, err := p.GetDBVersion(ctx)
+	if err != nil {
+		return err
+	}
+	sources := p.ListSources()
+	if known := sources[len(sources)-1].Version; has > known {
+		return fmt.Errorf("its tables are of a newer version of Strata (%d, this one knows %d)", has, known)
+	}
+	return nil
 }
 
 // serverMigrations are the embedded migrations, which are written for PostgreSQL;

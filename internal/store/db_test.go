@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"strata/internal/imagetest"
@@ -53,4 +54,36 @@ func TestOpenDB(t *testing.T) {
 			t.Errorf("id %d, error %v", id, err)
 		}
 	})
+}
+
+func TestNewerDatabaseIsRefused(t *testing.T) {
+	onEngines(t, func(t *testing.T, db *DB) {
+		if _, err := db.db.ExecContext(t.Context(), `INSERT INTO goose_db_version (version_id, is_applied) VALUES ($1, $2)`, 999, true); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.migrate(t.Context()); err == nil || !strings.Contains(err.Error(), "newer version") {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+// Instances that start together bring the tables to their form once.
+func TestInstancesStartTogether(t *testing.T) {
+	location := testPostgres(t)
+	const instances = 4
+	errs := make(chan error, instances)
+	for range instances {
+		go func() {
+			db, err := OpenDB(t.Context(), location, DBOptions{MaxConns: 4, Key: bytes.Repeat([]byte{7}, KeySize)})
+			if err == nil {
+				err = db.Close()
+			}
+			errs <- err
+		}()
+	}
+	for range instances {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
 }

@@ -121,6 +121,9 @@ func (a *app) serve(ctx context.Context, o *serveOptions) (err error) {
 	if err != nil {
 		return err
 	}
+	if run.Declared, err = a.declarations(); err != nil {
+		return err
+	}
 	tuneMemory(o.memory)
 	dir, err := a.dataDir(o.dataDir)
 	if err != nil {

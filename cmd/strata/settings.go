@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"strata/internal/policy"
+	"strata/internal/server"
 )
 
 // settingsFile is looked for in the working directory, then in the user's
@@ -33,6 +34,9 @@ type settingsText struct {
 
 // policyKeys are settings that are no flags: package policy reads them.
 var policyKeys = []string{"rules", "policies"}
+
+// isDeclared tells of the settings that say what a server is to have (declared.go).
+func isDeclared(key string) bool { return slices.Contains(server.DeclaredKinds(), key) }
 
 // applySettings gives the flags that the command line leaves open the values of
 // the environment, or else of the settings file, and puts those that concern the
@@ -157,7 +161,7 @@ func (a *app) applyFile(cmd *cobra.Command, given map[string]bool) (string, erro
 	lines := map[string]int{}
 	for i := 0; i+1 < len(settings.Content); i += 2 {
 		key, value := settings.Content[i], settings.Content[i+1]
-		if slices.Contains(policyKeys, key.Value) {
+		if slices.Contains(policyKeys, key.Value) || isDeclared(key.Value) {
 			continue
 		}
 		if !known[key.Value] {

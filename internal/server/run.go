@@ -41,9 +41,8 @@ type RunOptions struct {
 	ShutdownTimeout time.Duration
 	// Works makes what the queue of this instance does; nil for nothing.
 	Works func(Wiring) ([]jobs.Work, error)
-	// Declared applies what the settings declare (registries, watches, policies), before
-	// the first job.
-	Declared func(context.Context) error
+	// Declared is what the settings want to be there.
+	Declared []Declaration
 	// Started is told where the server listens, and the one-time token by which the
 	// first administrator is made (empty when there is one).
 	Started func(url, setup string)
@@ -105,11 +104,6 @@ type runner struct {
 }
 
 func (r *runner) run(ctx context.Context, listener net.Listener) (err error) {
-	if r.o.Declared != nil {
-		if err := r.o.Declared(ctx); err != nil {
-			return err
-		}
-	}
 	r.o.TLS = r.o.TLSCert != ""
 	r.o.Enqueue = r.enqueue
 	r.o.QueueReady = func(ctx context.Context) error { return r.queue.Ready(ctx) }
@@ -119,11 +113,8 @@ func (r *runner) run(ctx context.Context, listener net.Listener) (err error) {
 	if err := r.startQueue(ctx); err != nil {
 		return err
 	}
-	setup, err := r.server.access.SetupToken(ctx)
+	setup, err := r.begin(ctx)
 	if err != nil {
-		return errors.Join(err, r.stopQueue())
-	}
-	if err := r.beat(ctx); err != nil {
 		return errors.Join(err, r.stopQueue())
 	}
 	// It is alive as long as it drains.
@@ -149,6 +140,17 @@ func (r *runner) run(ctx context.Context, listener net.Listener) (err error) {
 	return errors.Join(err, withTimeout(func(ctx context.Context) error {
 		return r.o.DB.DeleteInstance(ctx, r.id, time.Now().Add(-forgottenAfter))
 	}))
+}
+
+// begin does what is to be done before the first request.
+func (r *runner) begin(ctx context.Context) (setup string, err error) {
+	if err := r.server.declare(ctx, r.o.Declared); err != nil {
+		return "", err
+	}
+	if err := r.beat(ctx); err != nil {
+		return "", err
+	}
+	return r.server.access.SetupToken(ctx)
 }
 
 func (r *runner) http() *http.Server {

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"strata/internal/auth"
+	"strata/internal/jobs"
 	"strata/internal/server"
 	"strata/internal/store"
 )
@@ -143,6 +144,7 @@ func (a *app) serve(ctx context.Context, o *serveOptions) (err error) {
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	run.DB = db
+	run.Works = o.works(db, &jobs.Layers{DB: db, Limit: int(o.memory) / 8}, log)
 	run.Started = func(url, setup string) {
 		log.Info("listening", "url", url, "version", version(), "workers", run.Workers)
 		a.sayFirstSteps(url, setup)

@@ -117,7 +117,7 @@ func New(ctx context.Context, o Options) (*Queue, error) {
 
 // config is how River works for us.
 func (q *Queue) config() *river.Config {
-	const fetchAgain, poll = 20 * time.Millisecond, time.Second
+	const fetchAgain, poll = 5 * time.Millisecond, time.Second
 	longest := DefaultTimeout
 	workers := river.NewWorkers()
 	for _, w := range q.works {

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -19,6 +20,9 @@ import (
 type Registries struct {
 	DB  *store.DB
 	Log *slog.Logger
+	// Guarded makes the requests to registries that no administrator has added: their
+	// address is a user's (Harbor's request, a client). nil is as to all others.
+	Guarded http.RoundTripper
 
 	mu   sync.Mutex
 	held map[int64]*heldTransport
@@ -80,7 +84,11 @@ func (r *Registries) transport(a *Access) (*source.Limited, error) {
 	if h != nil && h.updated.Equal(a.Registry.UpdatedAt) {
 		return h.limited, nil
 	}
-	limited, err := source.NewLimited(limits(a))
+	wanted := limits(a)
+	if a.Registry.Kind == store.Submitted {
+		wanted.Next = r.Guarded
+	}
+	limited, err := source.NewLimited(wanted)
 	if err != nil {
 		return nil, err
 	}

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
+	"strata/internal/advisory"
 	"strata/internal/analyzer"
 	"strata/internal/image"
 	"strata/internal/inventory"
@@ -22,7 +25,8 @@ type Reports struct {
 	DB *store.DB
 	// Cache of layers; the database itself when nil.
 	Cache scan.Cache
-	// Advisories gives those in force, and what is to be said of where they come from.
+	// Advisories gives those in force, and what is to be said of where they come from;
+	// nil for those of the database.
 	Advisories func(context.Context) (match.Advisories, report.Advisories, error)
 	// Version of the program.
 	Version string
@@ -60,11 +64,7 @@ func (r *Reports) Of(ctx context.Context, img *image.Image, extra scan.Cache) (*
 
 // Matched makes the report of what Known gave.
 func (r *Reports) Matched(ctx context.Context, res *scan.Result) (*report.Report, error) {
-	advisories, about, err := r.Advisories(ctx)
-	if err != nil {
-		return nil, err
-	}
-	found, err := match.Find(ctx, &res.Inventory, advisories, match.Options{Now: r.Now})
+	found, about, err := r.find(ctx, &res.Inventory)
 	if err != nil {
 		return nil, err
 	}
@@ -72,6 +72,62 @@ func (r *Reports) Matched(ctx context.Context, res *scan.Result) (*report.Report
 		Tool: report.Tool{Name: "strata", Version: r.Version}, Image: res.Image, Layers: res.Layers,
 		Inventory: &res.Inventory, Match: &found, Advisories: about,
 	}), nil
+}
+
+func (r *Reports) find(ctx context.Context, inv *inventory.Image) (found match.Result, about report.Advisories, err error) {
+	o := match.Options{Now: r.Now}
+	if r.Advisories != nil {
+		advisories, about, err := r.Advisories(ctx)
+		if err != nil {
+			return found, about, err
+		}
+		found, err = match.Find(ctx, inv, advisories, o)
+		return found, about, err
+	}
+	advisories, err := r.DB.Advisories(ctx)
+	if err != nil {
+		return found, about, err
+	}
+	defer func() { err = errors.Join(err, advisories.Close()) }()
+	status, err := advisories.Status(ctx)
+	if err != nil {
+		return found, about, err
+	}
+	found, err = match.Find(ctx, inv, advisories, o)
+	return found, r.about(&status, inv), err
+}
+
+// about tells where the advisories of an image's packages come from, and how old the
+// oldest are.
+func (r *Reports) about(status *store.AdvisoryStatus, inv *inventory.Image) report.Advisories {
+	out := report.Advisories{Starter: status.Starter}
+	used := map[string]bool{}
+	for i := range inv.Packages {
+		if p := &inv.Packages[i]; p.Ecosystem != "" && !p.OwnersAffair() {
+			used[advisory.Base(p.Ecosystem)] = true
+		}
+	}
+	var mirrors []string
+	for i := range status.Ecosystems {
+		e := &status.Ecosystems[i]
+		if !used[e.Ecosystem] {
+			continue
+		}
+		mirrors = append(mirrors, e.Mirror)
+		if out.Updated == nil || e.Synced.Before(*out.Updated) {
+			out.Updated = &e.Synced
+		}
+	}
+	slices.Sort(mirrors)
+	out.Source = strings.Join(slices.Compact(mirrors), ", ")
+	if out.Updated != nil {
+		now := time.Now()
+		if r.Now != nil {
+			now = r.Now()
+		}
+		out.AgeHours = max(0, now.Sub(*out.Updated).Hours())
+	}
+	return out
 }
 
 // Known merges the layers that are known, as Of does; one that is not known makes it incomplete, as it

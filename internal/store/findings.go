@@ -104,11 +104,16 @@ func (d *DB) matchNews(ctx context.Context, lease Lease, a *Advisories, s *Match
 	if err != nil {
 		return err
 	}
-	keys, last, err := a.news(ctx, seen)
-	if err != nil || last == seen {
+	keys, now, all, err := a.news(ctx, seen)
+	if err != nil || now == seen {
 		return err
 	}
-	ids, err := d.packagesNamed(ctx, keys)
+	var ids []int64
+	if all {
+		ids, err = queryIDs(ctx, d.db.QueryContext, `SELECT id FROM packages WHERE matched_at IS NOT NULL ORDER BY id`)
+	} else {
+		ids, err = d.packagesNamed(ctx, keys)
+	}
 	if err != nil {
 		return err
 	}
@@ -118,7 +123,7 @@ func (d *DB) matchNews(ctx context.Context, lease Lease, a *Advisories, s *Match
 		}
 		s.Rematched += len(batch)
 	}
-	return d.setNewsSeen(ctx, last)
+	return d.setNewsSeen(ctx, now)
 }
 
 // packagesNamed are the package versions, matched before, that advisories know by one

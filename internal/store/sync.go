@@ -72,8 +72,8 @@ func (d *DB) SyncAdvisories(ctx context.Context, holder string, mirror *advisory
 	if o.Now == nil {
 		o.Now = d.now
 	}
-	o.news = lease.Fence
-	if o.seen, err = d.newsSeen(ctx); err != nil {
+	seen, err := d.newsSeen(ctx)
+	if o.seen = &seen; err != nil {
 		return UpdateSummary{}, fmt.Errorf("sync of advisories: %w", errors.Join(err, d.Release(ctx, lease)))
 	}
 	var summary UpdateSummary
@@ -85,6 +85,9 @@ func (d *DB) SyncAdvisories(ctx context.Context, holder string, mirror *advisory
 		}
 		return err
 	})
+	if err == nil {
+		err = d.refreshScores(ctx)
+	}
 	if err != nil {
 		return summary, fmt.Errorf("sync of advisories: %w", err)
 	}

@@ -33,9 +33,8 @@ type UpdateOptions struct {
 	// Progress is called as work goes on, from one goroutine at a time; may be nil.
 	Progress func(Progress)
 
-	// news is the number under which a server keeps the names of the packages that
-	// the update changes something for; those up to seen go. 0 for not at all.
-	news, seen int64
+	// seen is which news a server has matched; nil for the command line, which keeps none.
+	seen *newsMark
 }
 
 // Progress tells how far one ecosystem is.
@@ -141,7 +140,7 @@ func updateAdvisories(ctx context.Context, path string, mirror *advisory.Mirror,
 // whole is run, with an error when nothing could be updated.
 func (u *update) whole(ctx context.Context, tx *sql.Tx) error {
 	u.tx = tx
-	if u.o.news != 0 {
+	if u.o.seen != nil {
 		u.news = map[advisory.Key]bool{}
 	}
 	if err := u.run(ctx); err != nil {

@@ -21,8 +21,8 @@ const (
 )
 
 // A VEX is a document that says which vulnerabilities affect which products
-// (Vulnerability Exploitability eXchange). It notes what matches, so that only one
-// image at a time can be held against it.
+// (Vulnerability Exploitability eXchange). Any number of images may be held against it
+// at the same time.
 type VEX struct {
 	// File that it was read from, and Author as it names itself.
 	File, Author string
@@ -142,9 +142,12 @@ func (v *VEX) parse(text []byte) error {
 func ApplyVEX(in *Input, documents ...*VEX) []Remark {
 	in.link()
 	var all []*statement
-	for _, d := range documents {
+	documents = slices.Clone(documents)
+	for n, d := range documents {
+		// A copy notes what matches in this image.
+		d = &VEX{File: d.File, Author: d.Author, statements: slices.Clone(d.statements), remarks: d.remarks}
+		documents[n] = d
 		for i := range d.statements {
-			d.statements[i].applied, d.statements[i].met = false, false
 			all = append(all, &d.statements[i])
 		}
 	}

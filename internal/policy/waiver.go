@@ -53,8 +53,8 @@ type waiver struct {
 	unmet map[string]bool
 }
 
-// Waivers are what one file sets aside. They note what they match, so that only one
-// image at a time can be held against them.
+// Waivers are what one file sets aside. Any number of images may be held against them
+// at the same time.
 type Waivers struct {
 	// File that they were read from.
 	File    string
@@ -123,11 +123,28 @@ func ApplyWaivers(in *Input, files ...*Waivers) []Remark {
 	in.link()
 	var remarks []Remark
 	for _, file := range files {
-		for _, message := range file.apply(in) {
+		for _, message := range file.forImage().apply(in) {
 			remarks = append(remarks, Remark{By: OfWaivers, Message: message})
 		}
 	}
 	return remarks
+}
+
+// forImage is a copy that notes what matches in one image.
+func (w *Waivers) forImage() *Waivers {
+	return &Waivers{File: w.File, list: slices.Clone(w.list), remarks: w.remarks}
+}
+
+// NextEnd is when the next of them ends after a moment; the zero time for never. What
+// was decided by them has to be decided anew then.
+func (w *Waivers) NextEnd(after time.Time) time.Time {
+	var next time.Time
+	for i := range w.list {
+		if until := w.list[i].until; until.After(after) && (next.IsZero() || until.Before(next)) {
+			next = until
+		}
+	}
+	return next
 }
 
 func (w *Waivers) apply(in *Input) []string {

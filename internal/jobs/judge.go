@@ -1,0 +1,366 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"strata/internal/policy"
+	"strata/internal/report"
+	"strata/internal/store"
+)
+
+// A Court holds images against the policies of watches, with the waivers and VEX
+// documents of the server.
+type Court struct {
+	DB      *store.DB
+	Reports *Reports
+	// Then is told that there may be violations of which nobody was told; may be nil.
+	Then func(context.Context) error
+	Log  *slog.Logger
+	// Now is time.Now by default.
+	Now func() time.Time
+
+	mu   sync.Mutex
+	last *lawbook
+}
+
+// A lawbook is all that decisions are made by, read and checked.
+type lawbook struct {
+	version string
+	watches []store.Watch
+	rules   map[string][]policy.Rule // by name of the policy
+	waivers []*policy.Waivers
+	vex     []*policy.VEX
+}
+
+// judgeBatch is how many images are taken at once, and judgedDaily how long a judgment
+// is good for by itself: rules may ask for the age of things.
+const (
+	judgeBatch  = 20
+	judgedDaily = 24 * time.Hour
+)
+
+// Work is that of the queue: it judges until nothing is due.
+func (c *Court) Work() Work {
+	return Work{Kind: Judge, Do: c.Do, Every: time.Minute, Timeout: time.Hour}
+}
+
+// Do judges what is due.
+func (c *Court) Do(ctx context.Context, _ string) error {
+	for {
+		due, err := c.DB.TakeJudgings(ctx, judgeBatch)
+		if err != nil || len(due) == 0 {
+			return err
+		}
+		byImage := map[int64][]store.Judging{}
+		for _, j := range due {
+			byImage[j.Image] = append(byImage[j.Image], j)
+		}
+		var failed error
+		for _, image := range slices.Sorted(maps.Keys(byImage)) {
+			if err := c.judgeImage(ctx, byImage[image]); err != nil {
+				failed = errors.Join(failed, err) // the others must not wait for it
+			}
+		}
+		if c.Then != nil {
+			failed = errors.Join(failed, c.Then(ctx))
+		}
+		if failed != nil {
+			return failed
+		}
+	}
+}
+
+func (c *Court) now() time.Time {
+	if c.Now == nil {
+		return time.Now()
+	}
+	return c.Now()
+}
+
+func (c *Court) judgeImage(ctx context.Context, judgings []store.Judging) error {
+	book, err := c.lawbook(ctx)
+	if err != nil {
+		return err
+	}
+	image := judgings[0].Image
+	r, err := c.Reports.Report(ctx, image)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil // gone since
+	}
+	if err != nil {
+		return err
+	}
+	m, err := c.DB.Image(ctx, image, nil)
+	if err != nil {
+		return err
+	}
+	for _, j := range judgings {
+		i := slices.IndexFunc(book.watches, func(w store.Watch) bool { return w.ID == j.Watch })
+		if i < 0 {
+			continue
+		}
+		if name := nameFor(&book.watches[i], m); name != "" {
+			r.Image.Reference = name
+		}
+		verdict, findings, err := c.verdict(book, &book.watches[i], r)
+		if err != nil {
+			return fmt.Errorf("watch %s: %w", book.watches[i].Name, err)
+		}
+		kept, err := c.DB.PutJudgment(ctx, j, string(verdict.Decision), c.next(book), violationsOf(verdict, r, findings))
+		if err != nil {
+			return err
+		}
+		if !kept && c.Log != nil {
+			c.Log.DebugContext(ctx, "judgment was overtaken", "image", image, "watch", book.watches[i].Name)
+		}
+	}
+	return nil
+}
+
+// nameFor is the name by which an image is in the scope of a watch.
+func nameFor(w *store.Watch, m *store.ImageDetail) string {
+	for _, t := range m.Tags {
+		if !t.To.IsZero() || len(w.Scope.Repositories) > 0 && !store.MatchName(w.Scope.Repositories, t.Repository) || len(w.Scope.Tags) > 0 && !store.MatchName(w.Scope.Tags, t.Name) {
+			continue
+		}
+		return t.Repository + ":" + t.Name
+	}
+	return ""
+}
+
+// verdict is that of one watch over a report.
+func (c *Court) verdict(book *lawbook, w *store.Watch, r *report.Report) (policy.Verdict, *policy.Input, error) {
+	in := r.PolicyInput(c.now())
+	policy.ApplyVEX(in, book.vex...)
+	policy.ApplyWaivers(in, book.waivers...)
+	var rules []policy.Rule
+	for _, name := range w.Policies {
+		of, ok := book.rules[name]
+		if !ok {
+			return policy.Verdict{}, nil, fmt.Errorf("policy %s: %w", name, store.ErrNotFound)
+		}
+		rules = append(rules, of...)
+	}
+	return policy.Evaluate(in, policy.Mode(w.Mode), rules...), in, nil
+}
+
+// next is when a judgment has to be made anew, though nothing has changed.
+func (c *Court) next(book *lawbook) time.Time {
+	now := c.now()
+	next := now.Add(judgedDaily)
+	for _, w := range book.waivers {
+		if end := w.NextEnd(now); !end.IsZero() && end.Before(next) {
+			next = end
+		}
+	}
+	return next
+}
+
+// violationsOf makes one violation of each vulnerability in each package, by name, that
+// a rule objects to, or of each package; else one of the rule.
+func violationsOf(verdict policy.Verdict, r *report.Report, in *policy.Input) []store.Violation {
+	packages := map[string]*report.Package{}
+	for i := range r.Packages {
+		packages[r.Packages[i].ID] = &r.Packages[i]
+	}
+	findings := map[policy.FindingKey]*policy.Finding{}
+	for i := range in.Findings {
+		f := &in.Findings[i]
+		findings[policy.FindingKey{ID: f.ID, PackageID: f.PackageID}] = f
+	}
+	var out []store.Violation
+	for _, v := range verdict.Violations {
+		one := store.Violation{Policy: v.Policy, Rule: v.Rule, Decision: string(v.Decision), Message: v.Message, Receivers: v.Receivers}
+		switch {
+		case len(v.Findings) > 0:
+			for _, key := range v.Findings {
+				of := one
+				of.Vulnerability = key.ID
+				setSubject(&of, packages[key.PackageID], findings[key])
+				out = append(out, of)
+			}
+		case len(v.PackageIDs) > 0:
+			for _, id := range v.PackageIDs {
+				of := one
+				setSubject(&of, packages[id], nil)
+				out = append(out, of)
+			}
+		default:
+			out = append(out, one)
+		}
+	}
+	return out
+}
+
+// setSubject says what a violation is about.
+func setSubject(v *store.Violation, p *report.Package, f *policy.Finding) {
+	if p != nil {
+		v.Package = p.Type + "/" + p.Name
+	}
+	if f != nil {
+		v.Severity = f.Severity.Rank()
+	}
+	switch {
+	case v.Vulnerability != "" && p != nil:
+		v.Message = v.Vulnerability + " in " + p.Name + " " + p.Version
+		if f != nil && f.FixedVersion != "" {
+			v.Message += ", fixed in " + f.FixedVersion
+		}
+	case p != nil:
+		v.Message = p.Name + " " + p.Version + ": " + v.Message
+	}
+}
+
+// lawbook reads policies, waivers, VEX documents and watches, when they have changed.
+func (c *Court) lawbook(ctx context.Context) (*lawbook, error) {
+	version, err := c.DB.DecisionsVersion(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last != nil && c.last.version == version {
+		return c.last, nil
+	}
+	book, err := c.readLawbook(ctx, version)
+	if err == nil {
+		c.last = book
+	}
+	return book, err
+}
+
+func (c *Court) readLawbook(ctx context.Context, version string) (*lawbook, error) {
+	book := &lawbook{version: version, rules: map[string][]policy.Rule{}}
+	loader, err := policy.NewLoader()
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range policy.ReadyNames() {
+		p, err := loader.Ready(name)
+		if err != nil {
+			return nil, err
+		}
+		book.rules[name] = p.Rules
+	}
+	own, err := c.DB.Documents(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range own {
+		policies, err := loader.Load(d.Name, []byte(d.Text))
+		if err != nil {
+			return nil, err
+		}
+		book.rules[d.Name] = nil
+		for _, p := range policies {
+			book.rules[d.Name] = append(book.rules[d.Name], p.Rules...)
+		}
+	}
+	exceptions, err := c.DB.Documents(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range exceptions {
+		if err := book.except(&d); err != nil {
+			return nil, err
+		}
+	}
+	book.watches, err = c.DB.Watches(ctx)
+	return book, err
+}
+
+func (b *lawbook) except(d *store.Document) error {
+	if d.Kind == store.VEXDocument {
+		v, err := policy.ParseVEX(d.Name, []byte(d.Text))
+		b.vex = append(b.vex, v)
+		return err
+	}
+	w, err := policy.ParseWaivers(d.Name, []byte(d.Text))
+	b.waivers = append(b.waivers, w)
+	return err
+}
+
+// CheckDocument is an error for a document that can't be used, with the place of the
+// mistake.
+func CheckDocument(d *store.Document) error {
+	if d.Name == "" || strings.ContainsAny(d.Name, "/\\\x00\n") || len(d.Name) > 100 {
+		return fmt.Errorf("name %q: want 1 to 100 characters without slashes", d.Name)
+	}
+	if d.Kind != store.PolicyDocument {
+		return (&lawbook{}).except(d)
+	}
+	if slices.Contains(policy.ReadyNames(), d.Name) {
+		return fmt.Errorf("name %q: that is a policy that comes with the program; take another", d.Name)
+	}
+	loader, err := policy.NewLoader()
+	if err != nil {
+		return err
+	}
+	_, err = loader.Load(d.Name, []byte(d.Text))
+	return err
+}
+
+// Judge gives a report the verdict of all watches in whose scope an image of this name
+// ("REGISTRY/REPOSITORY:TAG") is, for server.Options.
+func (c *Court) Judge(ctx context.Context, name string, r *report.Report) error {
+	book, err := c.lawbook(ctx)
+	if err != nil {
+		return err
+	}
+	in := r.PolicyInput(c.now())
+	remarks := policy.ApplyVEX(in, book.vex...)
+	remarks = append(remarks, policy.ApplyWaivers(in, book.waivers...)...)
+	verdict := policy.Verdict{Decision: policy.Pass, Rules: []string{}, Violations: []policy.Violation{}}
+	for i := range book.watches {
+		w := &book.watches[i]
+		if w.Paused || !w.Scope.Names(name, r.Image.Labels, baseName(r)) {
+			continue
+		}
+		var rules []policy.Rule
+		for _, p := range w.Policies {
+			rules = append(rules, book.rules[p]...)
+		}
+		verdict = joinVerdicts(verdict, policy.Evaluate(in, policy.Mode(w.Mode), rules...))
+	}
+	r.Decided(in, verdict, remarks)
+	return nil
+}
+
+func baseName(r *report.Report) string {
+	if r.Image.Base == nil {
+		return ""
+	}
+	return r.Image.Base.Reference
+}
+
+// joinVerdicts has the graver decision, and all that either objects to, each once.
+func joinVerdicts(a, b policy.Verdict) policy.Verdict {
+	rank := func(d policy.Decision) int {
+		return slices.Index([]policy.Decision{policy.Pass, policy.Warn, policy.Fail}, d)
+	}
+	if rank(b.Decision) > rank(a.Decision) {
+		a.Decision = b.Decision
+	}
+	for _, r := range b.Rules {
+		if !slices.Contains(a.Rules, r) {
+			a.Rules = append(a.Rules, r)
+		}
+	}
+	for _, v := range b.Violations {
+		same := func(o policy.Violation) bool {
+			return o.Policy == v.Policy && o.Rule == v.Rule && o.Message == v.Message && o.Decision == v.Decision
+		}
+		if !slices.ContainsFunc(a.Violations, same) {
+			a.Violations = append(a.Violations, v)
+		}
+	}
+	return a
+}

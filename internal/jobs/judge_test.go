@@ -1,0 +1,260 @@
+package jobs
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"strata/internal/analyzer"
+	"strata/internal/match"
+	"strata/internal/report"
+	"strata/internal/scan"
+	"strata/internal/store"
+)
+
+// courtTest is a court over images of pictures.
+type courtTest struct {
+	*Court
+	t   *testing.T
+	db  *store.DB
+	now time.Time
+}
+
+func newCourtTest(t *testing.T, location string) *courtTest {
+	t.Helper()
+	c := &courtTest{t: t, now: time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)}
+	now := func() time.Time { return c.now }
+	db, err := store.OpenDB(t.Context(), location, store.DBOptions{Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	advisories := starterAdvisories(t)
+	c.db = db
+	c.Court = &Court{DB: db, Now: now, Reports: &Reports{DB: db, Now: now, Version: "1", Advisories: func(context.Context) (match.Advisories, report.Advisories, error) {
+		return advisories, report.Advisories{}, nil
+	}}}
+	return c
+}
+
+// put keeps the image of a picture under a name, and has it judged by whom it concerns.
+func (c *courtTest) put(name, picture string) int64 {
+	c.t.Helper()
+	img := pictureImage(c.t, picture)
+	scanner := scan.Scanner{Runner: &analyzer.Runner{Analyzers: analyzer.Default()}, Cache: c.db}
+	res, err := scanner.Image(c.t.Context(), img)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	id, err := c.db.PutImage(c.t.Context(), store.Contents{Image: img, Inventory: &res.Inventory, AnalyzerSet: analyzer.SetVersion})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	registry, rest, _ := strings.Cut(name, "/")
+	repository, tag, _ := strings.Cut(rest, ":")
+	rid, _, err := c.db.RegistryOf(c.t.Context(), registry)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	due, err := c.db.Pushed(c.t.Context(), rid, 2, []store.Named{{Repository: repository, Tag: tag, Digest: string(img.Digest)}})
+	if err != nil || len(due) != 1 {
+		c.t.Fatal(due, err)
+	}
+	if err := c.db.SetManifestImages(c.t.Context(), due[0], []int64{id}); err != nil {
+		c.t.Fatal(err)
+	}
+	if err := c.db.DueWatches(c.t.Context(), []int64{id}); err != nil {
+		c.t.Fatal(err)
+	}
+	return id
+}
+
+// judge judges what is due, some time later.
+func (c *courtTest) judge() {
+	c.t.Helper()
+	c.now = c.now.Add(time.Minute)
+	if err := c.Do(c.t.Context(), ""); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// lines are the violations, open or resolved.
+func (c *courtTest) lines(resolved bool) []string {
+	c.t.Helper()
+	rows, err := c.db.Violations(c.t.Context(), store.ViolationQuery{Resolved: resolved, Limit: 100})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	out := []string{}
+	for _, v := range rows {
+		out = append(out, fmt.Sprintf("%d %s/%s %s %s %s", v.Image, v.Policy, v.Rule, v.Decision, v.Vulnerability, v.Package))
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (c *courtTest) document(kind, name, text string) {
+	c.t.Helper()
+	d := &store.Document{Kind: kind, Name: name, Text: text, UpdatedBy: "test"}
+	if err := CheckDocument(d); err != nil {
+		c.t.Fatal(err)
+	}
+	c.now = c.now.Add(time.Second)
+	if err := c.db.PutDocument(c.t.Context(), d); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+const (
+	noLodash = `name: no-lodash
+rules:
+  - name: lodash
+    when: package.name == "lodash"
+    action: fail
+`
+	lodashPicture = "-- layer0/app/node_modules/lodash/package.json --\n{\"name\":\"lodash\",\"version\":\"4.17.4\"}\n"
+	otherPicture  = "-- layer0/app/node_modules/other/package.json --\n{\"name\":\"other\",\"version\":\"1.0.0\"}\n"
+)
+
+func TestJudge(t *testing.T) {
+	onEngines(t, func(t *testing.T, location string) {
+		c := newCourtTest(t, location)
+		c.document(store.PolicyDocument, "no-lodash", noLodash)
+		bad := c.put("r.example/team-a/web:1", lodashPicture)
+		c.put("r.example/team-a/api:1", otherPicture)
+		watch := &store.Watch{Name: "team-a", Scope: store.WatchScope{Repositories: []string{"r.example/team-a/*"}}, Policies: []string{"no-lodash"}}
+		if err := c.db.PutWatch(t.Context(), watch); err != nil {
+			t.Fatal(err)
+		}
+		c.judge()
+		want := []string{fmt.Sprintf("%d no-lodash/lodash fail  npm/lodash", bad)}
+		check := func(step string, open, resolved []string) {
+			t.Helper()
+			if diff := cmp.Diff(open, c.lines(false)); diff != "" {
+				t.Errorf("%s: open (-want +got):\n%s", step, diff)
+			}
+			if diff := cmp.Diff(resolved, c.lines(true)); diff != "" {
+				t.Errorf("%s: resolved (-want +got):\n%s", step, diff)
+			}
+		}
+		check("first", want, []string{})
+		for range 3 {
+			c.now = c.now.Add(25 * time.Hour)
+			c.judge()
+		}
+		check("judged again and again", want, []string{})
+
+		c.document(store.WaiversDocument, "waivers", "waivers:\n  - package: lodash\n    reason: not used\n    owner: team-a\n    until: "+c.now.AddDate(0, 0, 10).Format(time.DateOnly)+"\n")
+		c.judge()
+		check("waived", []string{}, want)
+		next, err := c.db.NextJudging(t.Context())
+		if err != nil || next.After(c.now.Add(24*time.Hour)) {
+			t.Errorf("judged next at %v: %v", next, err)
+		}
+		c.now = c.now.AddDate(0, 0, 12)
+		c.judge()
+		check("the waiver has ended", want, want)
+
+		watch.Scope.Repositories = []string{"r.example/team-b/*"}
+		c.now = c.now.Add(time.Hour)
+		if err := c.db.PutWatch(t.Context(), watch); err != nil {
+			t.Fatal(err)
+		}
+		c.judge()
+		check("out of scope", []string{}, append(want, want...))
+	})
+}
+
+// A judgment that was overtaken by news writes nothing.
+func TestJudgmentOvertaken(t *testing.T) {
+	onEngines(t, func(t *testing.T, location string) {
+		c := newCourtTest(t, location)
+		if err := c.db.PutWatch(t.Context(), &store.Watch{Name: "all", Policies: []string{}}); err != nil {
+			t.Fatal(err)
+		}
+		id := c.put("r.example/a/b:1", lodashPicture)
+		due, err := c.db.TakeJudgings(t.Context(), 10)
+		if err != nil || len(due) != 1 {
+			t.Fatal(due, err)
+		}
+		if again, err := c.db.TakeJudgings(t.Context(), 10); err != nil || len(again) != 0 {
+			t.Errorf("taken twice: %v, %v", again, err)
+		}
+		c.now = c.now.Add(time.Second)
+		if err := c.db.DueWatches(t.Context(), []int64{id}); err != nil {
+			t.Fatal(err)
+		}
+		kept, err := c.db.PutJudgment(t.Context(), due[0], "fail", time.Time{}, []store.Violation{{Policy: "p", Rule: "r", Message: "old"}})
+		if err != nil || kept || len(c.lines(false)) != 0 {
+			t.Errorf("kept %v, %v: %v", kept, err, c.lines(false))
+		}
+	})
+}
+
+func TestWatchScope(t *testing.T) {
+	for name, tt := range map[string]struct {
+		scope store.WatchScope
+		want  bool
+	}{
+		"all":              {store.WatchScope{}, true},
+		"repository":       {store.WatchScope{Repositories: []string{"r.example/**"}}, true},
+		"other repository": {store.WatchScope{Repositories: []string{"r.example/*"}}, false},
+		"tag":              {store.WatchScope{Tags: []string{"1.*"}}, true},
+		"other tag":        {store.WatchScope{Tags: []string{"2.*"}}, false},
+		"label":            {store.WatchScope{Labels: map[string]string{"team": "*"}}, true},
+		"other label":      {store.WatchScope{Labels: map[string]string{"team": "b"}}, false},
+		"base":             {store.WatchScope{Base: []string{"debian:*"}}, true},
+		"other base":       {store.WatchScope{Base: []string{"alpine:*"}}, false},
+	} {
+		if got := tt.scope.Names("r.example/team/web:1.2", map[string]string{"team": "a"}, "debian:12"); got != tt.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+func TestJudgeByName(t *testing.T) {
+	c := newCourtTest(t, t.TempDir()+"/strata.db")
+	c.document(store.PolicyDocument, "no-lodash", noLodash)
+	id := c.put("r.example/a/b:1", lodashPicture)
+	for _, w := range []store.Watch{
+		{Name: "lenient", Policies: []string{"no-lodash"}, Mode: "warn"},
+		{Name: "strict", Policies: []string{"no-lodash"}, Scope: store.WatchScope{Tags: []string{"release-*"}}},
+		{Name: "paused", Policies: []string{"no-lodash"}, Paused: true},
+	} {
+		if err := c.db.PutWatch(t.Context(), &w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]string{"r.example/a/b:1": "warn", "r.example/a/b:release-1": "fail"} {
+		r, err := c.Reports.Report(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Judge(t.Context(), name, r); err != nil {
+			t.Fatal(err)
+		}
+		if got := string(r.Verdict.Decision); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+}
+
+func TestCheckDocument(t *testing.T) {
+	for _, d := range []store.Document{
+		{Kind: store.PolicyDocument, Name: "x", Text: "name: x\nrules:\n  - name: a\n    when: findng.kev\n"},
+		{Kind: store.PolicyDocument, Name: "a/b", Text: noLodash},
+		{Kind: store.WaiversDocument, Name: "x", Text: "waivers: [1]"},
+		{Kind: store.VEXDocument, Name: "x", Text: "{}"},
+	} {
+		if err := CheckDocument(&d); err == nil {
+			t.Errorf("%+v: no error", d)
+		} else {
+			t.Log(err)
+		}
+	}
+}

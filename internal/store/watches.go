@@ -1,0 +1,245 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A Watch holds the images of a scope against policies, and tells receivers of what
+// violates them.
+type Watch struct {
+	ID    int64      `json:"id"`
+	Name  string     `json:"name"`
+	Scope WatchScope `json:"scope"`
+	// Policies by name, of the server's own or of those that come with the program.
+	Policies []string `json:"policies"`
+	// Receivers by name, besides those that the rules name.
+	Receivers []string `json:"receivers"`
+	// Mode is empty, "warn" or "enforce" (policy.Mode).
+	Mode      string    `json:"mode,omitempty"`
+	Paused    bool      `json:"paused,omitempty"`
+	CreatedAt time.Time `json:"created_at"`
+	UpdatedAt time.Time `json:"updated_at"`
+}
+
+// A WatchScope says which images a watch is for: all that it names must fit. The zero
+// value is for all images that have a tag.
+type WatchScope struct {
+	// Repositories are globs over REGISTRY/REPOSITORY (MatchName), and Tags over tags.
+	Repositories []string `json:"repositories,omitempty"`
+	Tags         []string `json:"tags,omitempty"`
+	// Labels that the image must have, with these values; * in a value is any text.
+	Labels map[string]string `json:"labels,omitempty"`
+	// Base are globs over the name of the base image: "docker.io/library/debian:*".
+	Base []string `json:"base,omitempty"`
+}
+
+// A watchedName is one name of an image, as scopes look at it.
+type watchedName struct {
+	image            int64
+	repository, tag  string
+	labels, baseName string
+}
+
+// Names tells whether an image of this name ("REGISTRY/REPOSITORY:TAG") is in scope.
+func (s *WatchScope) Names(name string, labels map[string]string, base string) bool {
+	n := watchedName{repository: name, baseName: base}
+	if i := strings.LastIndexByte(name, ':'); i > strings.LastIndexByte(name, '/') {
+		n.repository, n.tag = name[:i], name[i+1:]
+	}
+	text, err := json.Marshal(labels)
+	n.labels = string(text)
+	return err == nil && s.fits(&n)
+}
+
+// fits tells whether the image is in scope, by this name.
+func (s *WatchScope) fits(n *watchedName) bool {
+	if len(s.Repositories) > 0 && !MatchName(s.Repositories, n.repository) || len(s.Tags) > 0 && !MatchName(s.Tags, n.tag) {
+		return false
+	}
+	if len(s.Base) > 0 && (n.baseName == "" || !MatchName(s.Base, n.baseName)) {
+		return false
+	}
+	if len(s.Labels) == 0 {
+		return true
+	}
+	var labels map[string]string
+	if json.Unmarshal([]byte(n.labels), &labels) != nil {
+		return false
+	}
+	for k, want := range s.Labels {
+		if got, ok := labels[k]; !ok || !MatchName([]string{want}, got) {
+			return false
+		}
+	}
+	return true
+}
+
+// Watches lists the watches by name.
+func (d *DB) Watches(ctx context.Context) ([]Watch, error) {
+	var out []Watch
+	err := d.inReadTx(ctx, func(tx *sql.Tx) (err error) {
+		out, err = watchRows(ctx, tx)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("watches: %w", err)
+	}
+	return out, nil
+}
+
+// inReadTx reads in one transaction, for which no writer waits.
+func (d *DB) inReadTx(ctx context.Context, do func(*sql.Tx) error) error {
+	tx, err := d.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(tx), tx.Rollback())
+}
+
+func watchRows(ctx context.Context, tx *sql.Tx) ([]Watch, error) {
+	rows, err := tx.QueryContext(ctx, `SELECT id, name, scope, policies, receivers, mode, paused, created_at, updated_at FROM watches ORDER BY name`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	out := []Watch{}
+	for rows.Next() {
+		var w Watch
+		var scope, policies, receivers string
+		var created, updated sql.NullInt64
+		if err := rows.Scan(&w.ID, &w.Name, &scope, &policies, &receivers, &w.Mode, &w.Paused, &created, &updated); err != nil {
+			return nil, err
+		}
+		if err := errors.Join(json.Unmarshal([]byte(scope), &w.Scope), json.Unmarshal([]byte(policies), &w.Policies), json.Unmarshal([]byte(receivers), &w.Receivers)); err != nil {
+			return nil, fmt.Errorf("watch %s: %w", w.Name, err)
+		}
+		w.CreatedAt, w.UpdatedAt = fromMicros(created), fromMicros(updated)
+		out = append(out, w)
+	}
+	return out, rows.Err()
+}
+
+// PutWatch writes a watch, in the place of one of its name, and has the images in its
+// scope judged. Violations of images that are in it no more are resolved.
+func (d *DB) PutWatch(ctx context.Context, w *Watch) error {
+	err := d.inTx(ctx, func(tx *sql.Tx) error {
+		now := d.now().UnixMicro()
+		scope, err1 := json.Marshal(w.Scope)
+		policies, err2 := json.Marshal(notNil(w.Policies))
+		receivers, err3 := json.Marshal(notNil(w.Receivers))
+		if err := errors.Join(err1, err2, err3); err != nil {
+			return err
+		}
+		err := tx.QueryRowContext(ctx, `INSERT INTO watches (name, scope, policies, receivers, mode, paused, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+			ON CONFLICT (name) DO UPDATE SET scope = excluded.scope, policies = excluded.policies, receivers = excluded.receivers, mode = excluded.mode, paused = excluded.paused, updated_at = excluded.updated_at
+			RETURNING id`, w.Name, string(scope), string(policies), string(receivers), w.Mode, w.Paused, now, now).Scan(&w.ID)
+		if err != nil {
+			return err
+		}
+		names, err := watchedNames(ctx, tx, "")
+		if err != nil {
+			return err
+		}
+		return d.watchImages(ctx, tx, []Watch{*w}, names, "")
+	})
+	if err != nil {
+		return fmt.Errorf("watch %s: %w", w.Name, err)
+	}
+	return nil
+}
+
+func notNil(s []string) []string {
+	if s == nil {
+		return []string{}
+	}
+	return s
+}
+
+// DeleteWatch deletes a watch with its violations.
+func (d *DB) DeleteWatch(ctx context.Context, name string) error {
+	if err := changed(d.db.ExecContext(ctx, `DELETE FROM watches WHERE name = $1`, name)); err != nil {
+		return fmt.Errorf("watch %s: %w", name, err)
+	}
+	return nil
+}
+
+// DueWatches has images judged that are new, or have other names or other content: by
+// all watches in whose scope they are now.
+func (d *DB) DueWatches(ctx context.Context, images []int64) error {
+	err := d.inTx(ctx, func(tx *sql.Tx) error {
+		watches, err := watchRows(ctx, tx)
+		if err != nil || len(watches) == 0 {
+			return err
+		}
+		for batch := range slices.Chunk(images, 500) {
+			in := joinIDs(batch, func(id *int64) int64 { return *id })
+			names, err := watchedNames(ctx, tx, ` AND mi.image IN (`+in+`)`)
+			if err != nil {
+				return err
+			}
+			if err := d.watchImages(ctx, tx, watches, names, ` AND image IN (`+in+`)`); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("due watches: %w", err)
+	}
+	return nil
+}
+
+// watchedNames are the names by tags that images have now.
+func watchedNames(ctx context.Context, tx *sql.Tx, condition string) ([]watchedName, error) {
+	rows, err := tx.QueryContext(ctx, `SELECT mi.image, r.name || '/' || p.name, t.name, i.labels, COALESCE(b.reference, '')
+		FROM tags t JOIN manifest_images mi ON mi.manifest = t.manifest JOIN repositories p ON p.id = t.repository JOIN registries r ON r.id = p.registry
+		JOIN images i ON i.id = mi.image LEFT JOIN images b ON b.id = i.base WHERE t.to_at IS NULL`+condition)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []watchedName
+	for rows.Next() {
+		var n watchedName
+		if err := rows.Scan(&n.image, &n.repository, &n.tag, &n.labels, &n.baseName); err != nil {
+			return nil, err
+		}
+		out = append(out, n)
+	}
+	return out, rows.Err()
+}
+
+// watchImages makes the images with these names those of the watches, due now, as far
+// as a condition on the column image goes.
+func (d *DB) watchImages(ctx context.Context, tx *sql.Tx, watches []Watch, names []watchedName, condition string) error {
+	now := d.now().UnixMicro()
+	for _, w := range watches {
+		in := map[int64]bool{}
+		var rows [][]any
+		for i := range names {
+			if n := &names[i]; !w.Paused && !in[n.image] && w.Scope.fits(n) {
+				in[n.image] = true
+				rows = append(rows, []any{w.ID, n.image, now})
+			}
+		}
+		// Those that stay are found again by due_at.
+		if err := insertRows(ctx, tx, "watched_images", []string{"watch", "image", "due_at"}, " ON CONFLICT (watch, image) DO UPDATE SET due_at = excluded.due_at", rows); err != nil {
+			return err
+		}
+		left := `watch = $1` + condition + ` AND NOT EXISTS (SELECT 1 FROM watched_images k WHERE k.watch = $1 AND k.image = %s.image AND k.due_at = $2)`
+		if _, err := tx.ExecContext(ctx, `UPDATE violations SET resolved_at = $2 WHERE resolved_at IS NULL AND `+fmt.Sprintf(left, "violations"), w.ID, now); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM watched_images WHERE watch = $1`+condition+` AND (due_at IS NULL OR due_at <> $2)`, w.ID, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}

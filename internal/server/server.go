@@ -135,6 +135,7 @@ func (s *Server) routes() {
 	s.registerAuth()
 	s.registerUsers()
 	s.registerImages()
+	s.registerPolicies()
 	s.registerHooks()
 	s.registerRegistries()
 	s.registerJobs()

@@ -17,6 +17,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -61,7 +62,7 @@ func (o *scanOptions) submitter() (*submitter, error) {
 	if u.Scheme == "http" && !loopback(u.Hostname()) && !o.insecure {
 		return nil, fmt.Errorf("--server %s: the token would go over plain http: use https, or --insecure", u)
 	}
-	t := http.DefaultTransport.(*http.Transport).Clone()
+	t := &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, TLSHandshakeTimeout: 10 * time.Second}
 	t.TLSClientConfig = &tls.Config{InsecureSkipVerify: o.insecure} //nolint:gosec // --insecure asks for it
 	if o.caFile != "" {
 		if t.TLSClientConfig.RootCAs, err = rootsWith(o.caFile); err != nil {

@@ -21,7 +21,7 @@ func (o *serveOptions) works(db *store.DB, layers *jobs.Layers, log *slog.Logger
 				return w.Enqueue(ctx, jobs.Job{Kind: jobs.Match, Priority: jobs.ForNews})
 			}}
 		crawls := &jobs.Crawls{DB: db, Registries: registries, Enqueue: w.Enqueue, Every: o.crawlEvery, Log: log}
-		reconciles := &jobs.Reconciles{DB: db, Enqueue: w.Enqueue}
+		reconciles := &jobs.Reconciles{DB: db, Enqueue: w.Enqueue, AnalyzerSet: analyzer.SetVersion}
 		return []jobs.Work{scans.Work(), crawls.Work(), reconciles.Work()}, nil
 	}
 }

@@ -89,12 +89,17 @@ func (c *Crawls) Do(ctx context.Context, key string) error {
 	}
 	run := &crawl{Crawls: c, access: a, began: began, seen: map[string]bool{}}
 	err = run.all(ctx)
-	return errors.Join(err, run.ended(ctx, err))
+	if ended := run.ended(ctx, err); ended != nil && !errors.Is(ended, store.ErrNotFound) {
+		err = errors.Join(err, ended)
+	}
+	return err
 }
 
 // all reads every repository.
 func (c *crawl) all(ctx context.Context) error {
-	c.progress(ctx, true)
+	if err := c.progress(ctx, true); err != nil {
+		return err
+	}
 	const parallel, atOnce = 8, 4
 	limit := c.access.Registry.Settings.Parallel
 	if limit <= 0 {
@@ -249,7 +254,9 @@ func (c *crawl) keep(ctx context.Context, name string, at time.Time, tags []stri
 	c.fresh += len(due)
 	c.retired += int(retired)
 	c.mu.Unlock()
-	c.progress(ctx, false)
+	if err := c.progress(ctx, false); err != nil {
+		return err
+	}
 	return c.Enqueue(ctx, scanJobs(due, ForCrawling)...)
 }
 
@@ -295,7 +302,8 @@ func (c *crawl) fail(err error) {
 // tellEvery is how often a crawl tells how far it is.
 const tellEvery = 2 * time.Second
 
-func (c *crawl) progress(ctx context.Context, always bool) {
+// progress tells how far it is. The error is for a registry that was deleted or paused.
+func (c *crawl) progress(ctx context.Context, always bool) error {
 	c.mu.Lock()
 	due := always || time.Since(c.told) >= tellEvery
 	if due {
@@ -304,11 +312,13 @@ func (c *crawl) progress(ctx context.Context, always bool) {
 	text := c.text()
 	c.mu.Unlock()
 	if !due {
-		return
+		return nil
 	}
-	if err := c.DB.CrawlProgress(ctx, c.access.Registry.ID, text); err != nil && ctx.Err() == nil && c.Log != nil {
-		c.Log.WarnContext(ctx, "crawl", "registry", c.access.Registry.Name, "error", err)
+	err := c.DB.CrawlProgress(ctx, c.access.Registry.ID, text)
+	if errors.Is(err, store.ErrNotFound) {
+		return &ParkedError{errors.New("the registry was paused or deleted meanwhile")}
 	}
+	return err
 }
 
 func (c *crawl) text() string {

@@ -184,6 +184,14 @@ func TestCrawlAndScan(t *testing.T) {
 		if n := registry.counts(http.MethodGet) - before; n != 0 {
 			t.Errorf("the second crawl read %d manifests or blobs", n)
 		}
+		// Other analyzers than these have seen all of them; but not these themselves.
+		if n, err := in.db.RescanOld(t.Context(), analyzer.SetVersion, 10); n != 0 || err != nil {
+			t.Errorf("%d, %v", n, err)
+		}
+		if n, err := in.db.RescanOld(t.Context(), "newer", 10); n != 3 || err != nil {
+			t.Errorf("%d, %v", n, err)
+		}
+		in.states(t)
 		// A tag moves, another goes, and so does a repository; one repository fails.
 		registry.Add(built(t, "team/app:2", "1.1.24-r4", "amd64"))
 		registry.set(func(w http.ResponseWriter, r *http.Request) bool {

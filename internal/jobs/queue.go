@@ -196,6 +196,10 @@ func (w *worker) Work(ctx context.Context, job *river.Job[args]) error {
 		log.DebugContext(ctx, "job done")
 		return nil
 	}
+	if errors.Is(context.Cause(ctx), context.Canceled) { // the instance stops: it was no attempt
+		log.InfoContext(ctx, "job handed back")
+		return river.JobSnooze(0)
+	}
 	var parked *ParkedError
 	if errors.As(err, &parked) {
 		log.WarnContext(ctx, "job given up", "reason", err)

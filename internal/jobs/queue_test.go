@@ -220,3 +220,125 @@ func TestQueueRetriesAndParks(t *testing.T) {
 		}
 	})
 }
+
+// TestQueueTwoInstances cancels on one instance what another works on, and has what one
+// that stops could not end done by the other.
+func TestQueueTwoInstances(t *testing.T) {
+	location := postgres(t)
+	type instance struct {
+		*Queue
+		running chan string
+		ended   chan error
+	}
+	goOn := make(chan struct{})
+	open := func() *instance {
+		in := &instance{running: make(chan string, 10), ended: make(chan error, 10)}
+		in.Queue = openQueue(t, Options{DB: openDB(t, location), Works: []Work{{Kind: Scan, Do: func(ctx context.Context, key string) error {
+			in.running <- key
+			select {
+			case <-goOn:
+				return nil
+			case <-ctx.Done():
+				in.ended <- context.Cause(ctx)
+				return ctx.Err()
+			}
+		}}}})
+		return in
+	}
+	a, b := open(), open()
+	start(t, a.Queue)
+	enqueue(t, b.Queue, Job{Scan, "1", ForCI})
+	<-a.running
+	running, err := b.List(t.Context(), Filter{States: []State{Running}})
+	if err != nil || len(running) != 1 {
+		t.Fatal(running, err)
+	}
+	if _, err := b.Cancel(t.Context(), running[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	if cause := <-a.ended; cause == nil || errors.Is(cause, context.DeadlineExceeded) {
+		t.Error(cause)
+	}
+	until(t, "cancelled", func() bool {
+		j, err := a.Get(t.Context(), running[0].ID)
+		return err == nil && j.State == Cancelled
+	})
+	enqueue(t, b.Queue, Job{Scan, "2", ForCI})
+	<-a.running
+	stopping, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := a.Stop(stopping); err != nil {
+		t.Error(err)
+	}
+	start(t, b.Queue)
+	if key := <-b.running; key != "2" {
+		t.Error(key)
+	}
+	close(goOn)
+	until(t, "done", func() bool {
+		done, err := b.List(t.Context(), Filter{States: []State{Done}})
+		return err == nil && len(done) == 1 && done[0].Attempt == 1
+	})
+}
+
+// TestQueueAgainWhileRetrying enqueues what waits to be tried again: it is not waited
+// for, and nothing comes in its way when its time has come.
+func TestQueueAgainWhileRetrying(t *testing.T) {
+	onEngines(t, func(t *testing.T, location string) {
+		var runs atomic.Int32
+		goOn := make(chan struct{})
+		q := openQueue(t, Options{DB: openDB(t, location), Backoff: func(int) time.Duration { return 700 * time.Millisecond }, Works: []Work{{Kind: Deliver, Do: func(context.Context, string) error {
+			switch runs.Add(1) {
+			case 1:
+				return errors.New("not yet")
+			case 2:
+				<-goOn
+			}
+			return nil
+		}}}})
+		start(t, q)
+		enqueue(t, q, Job{Kind: Deliver, Priority: ForNews})
+		until(t, "failed", func() bool { return runs.Load() == 1 })
+		until(t, "retrying", func() bool {
+			l, err := q.List(t.Context(), Filter{States: []State{Retrying, Waiting}})
+			return err == nil && len(l) == 1 && l[0].Reason == "not yet"
+		})
+		enqueue(t, q, Job{Kind: Deliver, Priority: ForNews})
+		until(t, "again, at once", func() bool { return runs.Load() == 2 })
+		time.Sleep(time.Second)
+		close(goOn)
+		until(t, "all done", func() bool {
+			l, err := q.List(t.Context(), Filter{States: []State{Running, Retrying, Waiting}})
+			return err == nil && len(l) == 0
+		})
+		enqueue(t, q, Job{Kind: Deliver, Priority: ForNews})
+		before := runs.Load()
+		until(t, "a new one", func() bool { return runs.Load() > before || runs.Load() > 3 })
+	})
+}
+
+func TestQueueTimeout(t *testing.T) {
+	onEngines(t, func(t *testing.T, location string) {
+		q := openQueue(t, Options{DB: openDB(t, location), Works: []Work{{Kind: Scan, MaxAttempts: 1, Timeout: 50 * time.Millisecond, Do: func(ctx context.Context, _ string) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}}}})
+		start(t, q)
+		enqueue(t, q, Job{Scan, "1", ForCI})
+		until(t, "parked", func() bool {
+			l, err := q.List(t.Context(), Filter{States: []State{Parked}})
+			return err == nil && len(l) == 1 && l[0].Reason == context.DeadlineExceeded.Error()
+		})
+	})
+}
+
+// TestQueueWithoutWorks is an instance that only makes jobs.
+func TestQueueWithoutWorks(t *testing.T) {
+	onEngines(t, func(t *testing.T, location string) {
+		q := openQueue(t, Options{DB: openDB(t, location)})
+		enqueue(t, q, Job{Scan, "1", ForCI})
+		if l, err := q.List(t.Context(), Filter{}); err != nil || len(l) != 1 || l[0].State != Waiting {
+			t.Errorf("%v, %v", l, err)
+		}
+	})
+}

@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"strata/internal/store"
@@ -15,8 +16,14 @@ type Reconciles struct {
 	Enqueue func(context.Context, ...Job) error
 	// More gives other jobs that are due, such as Match where packages are; may be nil.
 	More func(context.Context) ([]Job, error)
+	// AnalyzerSet is that of this instance: what another one has seen is scanned anew.
+	// It is looked for once, as instances of two versions would take turns. Empty is
+	// not to look.
+	AnalyzerSet string
 	// Every is how often it is done; 0 means a minute.
 	Every time.Duration
+
+	looked atomic.Bool
 }
 
 // Work is that of the queue.
@@ -39,6 +46,12 @@ func (r *Reconciles) Do(ctx context.Context) error {
 			return err
 		}
 	}
+	if r.AnalyzerSet != "" && !r.looked.Load() {
+		if err := r.rescanOld(ctx); err != nil {
+			return err
+		}
+		r.looked.Store(true)
+	}
 	if err := r.scans(ctx); err != nil || r.More == nil {
 		return err
 	}
@@ -47,6 +60,16 @@ func (r *Reconciles) Do(ctx context.Context) error {
 		return err
 	}
 	return r.Enqueue(ctx, more...)
+}
+
+func (r *Reconciles) rescanOld(ctx context.Context) error {
+	const batch = 500
+	for {
+		n, err := r.DB.RescanOld(ctx, r.AnalyzerSet, batch)
+		if err != nil || n == 0 {
+			return err
+		}
+	}
 }
 
 // scans makes those of manifests, a thousand at a time.

@@ -280,3 +280,18 @@ func (d *DB) Rescan(ctx context.Context, priority int, ids ...int64) (due []int6
 	}
 	return due, nil
 }
+
+// RescanOld lets the manifests be scanned anew, with the lowest priority, whose images
+// were seen by another set of analyzers than this one: those that a tag names now, of
+// registries that are read. At most limit at a time; it gives how many.
+func (d *DB) RescanOld(ctx context.Context, set string, limit int) (int64, error) {
+	n, err := affected(d.db.ExecContext(ctx, `UPDATE manifests SET state = 'due', attempts = 0, due_at = $1, priority = 4 WHERE state = 'scanned' AND id IN (
+		SELECT mi.manifest FROM images i JOIN manifest_images mi ON mi.image = i.id JOIN manifests m ON m.id = mi.manifest AND m.state = 'scanned'
+		JOIN repositories p ON p.id = m.repository JOIN registries r ON r.id = p.registry
+		WHERE i.analyzer_set <> $2 AND r.kind = 'crawled' AND EXISTS (SELECT 1 FROM tags t WHERE t.manifest = m.id AND t.to_at IS NULL) LIMIT $3)`,
+		d.now().UnixMicro(), set, limit))
+	if err != nil {
+		return 0, fmt.Errorf("manifests: %w", err)
+	}
+	return n, nil
+}

@@ -254,9 +254,10 @@ func (d *DB) CrawlDue(ctx context.Context, id int64) error {
 	return nil
 }
 
-// CrawlProgress writes down how far a crawl is.
+// CrawlProgress writes down how far a crawl is; ErrNotFound when it is to end, since the
+// registry was deleted or paused.
 func (d *DB) CrawlProgress(ctx context.Context, id int64, progress string) error {
-	if err := changed(d.db.ExecContext(ctx, `UPDATE registries SET crawl_progress = $1 WHERE id = $2`, progress, id)); err != nil {
+	if err := changed(d.db.ExecContext(ctx, `UPDATE registries SET crawl_progress = $1 WHERE id = $2 AND NOT paused`, progress, id)); err != nil {
 		return fmt.Errorf("registry %d: %w", id, err)
 	}
 	return nil

@@ -73,9 +73,9 @@ func (d *DB) ScheduleEnded(ctx context.Context, name string, failure error) erro
 	return nil
 }
 
-// Schedules are all, by name.
+// Schedules are all, by name. (A row that is never due is a lock: lockCounts.)
 func (d *DB) Schedules(ctx context.Context) ([]Schedule, error) {
-	rows, err := d.db.QueryContext(ctx, `SELECT name, due_at, started_at, ended_at, error, detail FROM schedules ORDER BY name`)
+	rows, err := d.db.QueryContext(ctx, `SELECT name, due_at, started_at, ended_at, error, detail FROM schedules WHERE due_at > 0 ORDER BY name`)
 	if err != nil {
 		return nil, fmt.Errorf("schedules: %w", err)
 	}

@@ -41,6 +41,8 @@ type DB struct {
 	key []byte
 	enc *zstd.Encoder
 	dec *zstd.Decoder
+
+	fleet fleet
 }
 
 // DBOptions of OpenDB. The zero value is useful.

@@ -125,7 +125,10 @@ func (d *DB) putContents(ctx context.Context, c *Contents) (id int64, err error)
 		if err := in.layers(ctx, id); err != nil {
 			return err
 		}
-		return countImages(ctx, tx, []int64{id})
+		if err := countImages(ctx, tx, []int64{id}); err != nil {
+			return err
+		}
+		return touchImages(ctx, tx, "id = "+strconv.FormatInt(id, 10))
 	})
 	return id, err
 }
@@ -500,9 +503,9 @@ func presentPackages(condition string) string {
 }
 
 // lockCounts makes transactions that change findings or counts wait for each other,
-// on PostgreSQL; on SQLite all writers do.
+// on PostgreSQL; on SQLite all writers do. due_at counts them (touchImages).
 func lockCounts(ctx context.Context, tx *sql.Tx) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO schedules (name, due_at) VALUES ('counts', 0) ON CONFLICT (name) DO UPDATE SET due_at = 0`)
+	_, err := tx.ExecContext(ctx, `INSERT INTO schedules (name, due_at) VALUES ('counts', 1) ON CONFLICT (name) DO UPDATE SET due_at = schedules.due_at + 1`)
 	return err
 }
 

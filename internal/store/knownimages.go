@@ -76,14 +76,7 @@ func (d *DB) ImagesBelow(ctx context.Context, m *image.Image) (images []*image.I
 // SetManifestImages writes down which images a manifest stands for.
 func (d *DB) SetManifestImages(ctx context.Context, manifest int64, images []int64) error {
 	err := d.inTx(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM manifest_images WHERE manifest = $1`, manifest); err != nil {
-			return err
-		}
-		var rows [][]any
-		for _, id := range images {
-			rows = append(rows, []any{manifest, id})
-		}
-		return insertRows(ctx, tx, "manifest_images", []string{"manifest", "image"}, " ON CONFLICT DO NOTHING", rows)
+		return setManifestImages(ctx, tx, manifest, images)
 	})
 	if err != nil {
 		return fmt.Errorf("images of manifest %d: %w", manifest, err)

@@ -137,6 +137,12 @@ func (d *DB) ScanEnded(ctx context.Context, m *ClaimedManifest, o ScanOutcome) e
 }
 
 func setManifestImages(ctx context.Context, tx *sql.Tx, manifest int64, images []int64) error {
+	if err := lockCounts(ctx, tx); err != nil {
+		return err
+	}
+	if err := touchImages(ctx, tx, imagesOfManifests("m.id = $1"), manifest); err != nil {
+		return err
+	}
 	if _, err := tx.ExecContext(ctx, `DELETE FROM manifest_images WHERE manifest = $1`, manifest); err != nil {
 		return err
 	}
@@ -145,7 +151,7 @@ func setManifestImages(ctx context.Context, tx *sql.Tx, manifest int64, images [
 			return err
 		}
 	}
-	return nil
+	return touchImages(ctx, tx, imagesOfManifests("m.id = $1"), manifest)
 }
 
 // ScanHandedBack gives up a claim as if it had not been: the instance stops.

@@ -135,7 +135,16 @@ func (d *DB) UpdateRegistry(ctx context.Context, r *Registry, credentials *Crede
 // DeleteRegistry deletes a registry with its repositories, tags and their history.
 // What is in its images stays until retention finds that nobody has them.
 func (d *DB) DeleteRegistry(ctx context.Context, id int64) error {
-	if err := changed(d.db.ExecContext(ctx, `DELETE FROM registries WHERE id = $1`, id)); err != nil {
+	err := d.inTx(ctx, func(tx *sql.Tx) error {
+		if err := lockCounts(ctx, tx); err != nil {
+			return err
+		}
+		if err := touchImages(ctx, tx, imagesOfManifests("m.repository IN (SELECT p.id FROM repositories p WHERE p.registry = $1)"), id); err != nil {
+			return err
+		}
+		return changed(tx.ExecContext(ctx, `DELETE FROM registries WHERE id = $1`, id))
+	})
+	if err != nil {
 		return fmt.Errorf("registry %d: %w", id, err)
 	}
 	return nil

@@ -1,0 +1,310 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// A fleet is which layers, segments and repositories images have, in memory: about
+// 40 bytes for a layer of an image. Questions over all images are answered of it,
+// since a database would have to read a row for each image each time. It is never
+// older than the question: the database counts what changes (image_changes).
+//
+// Images, segments, layers, chains and repositories have places: small numbers in the
+// order in which they were first seen.
+type fleet struct {
+	mu       sync.RWMutex
+	revision int64
+
+	images       places
+	segments     places
+	layers       places
+	chains       places
+	repositories places
+
+	// gone is how many places of images are of none: with many, all is loaded anew.
+	gone int
+	// at is what is at the place of an image.
+	at []fleetImage
+	// bySegment and byLayer are where segments and layers are, by their place.
+	bySegment, byLayer [][]fleetPosition
+}
+
+// places gives numbers to ids.
+type places struct {
+	of  map[int64]int32
+	ids []int64
+}
+
+// place of an id; it is given one where it has none.
+func (p *places) place(id int64) int32 {
+	if at, ok := p.of[id]; ok {
+		return at
+	}
+	if p.of == nil {
+		p.of = map[int64]int32{}
+	}
+	at := int32(len(p.ids))
+	p.of[id], p.ids = at, append(p.ids, id)
+	return at
+}
+
+type fleetImage struct {
+	// gone: it was deleted, or has another place.
+	gone   bool
+	base   int64
+	layers []fleetLayer
+	// repositories that it is in, each once.
+	repositories []int32
+}
+
+type fleetLayer struct{ segment, layer, chain int32 }
+
+// A fleetPosition is a layer of an image.
+type fleetPosition struct{ image, position int32 }
+
+// touchImages tells all instances that layers or repositories of the images of a
+// condition on images have changed; before they are deleted, too. lockCounts has to go
+// before: who comes later gets the greater revision, and is seen later.
+func touchImages(ctx context.Context, tx *sql.Tx, condition string, args ...any) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO image_changes (image, revision) SELECT id, (SELECT due_at FROM schedules WHERE name = 'counts') FROM images WHERE `+condition+`
+		ON CONFLICT (image) DO UPDATE SET revision = excluded.revision`, args...)
+	return err
+}
+
+// imagesOfManifests is a condition on images: those of the manifests of another one, m.
+func imagesOfManifests(condition string) string {
+	return `id IN (SELECT mi.image FROM manifest_images mi JOIN manifests m ON m.id = mi.manifest WHERE ` + condition + `)`
+}
+
+// readFleet brings the fleet up to date and lets a function read it.
+func (d *DB) readFleet(ctx context.Context, read func(*fleet) error) error {
+	f := &d.fleet
+	var revision int64
+	err := d.db.QueryRowContext(ctx, `SELECT due_at FROM schedules WHERE name = 'counts'`).Scan(&revision)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	f.mu.RLock()
+	fresh := f.revision >= revision
+	if !fresh {
+		f.mu.RUnlock()
+		if err := d.loadFleet(ctx, revision); err != nil {
+			return err
+		}
+		f.mu.RLock()
+	}
+	defer f.mu.RUnlock()
+	return read(f)
+}
+
+// loadFleet reads what changed up to a revision; more does no harm, since it is read
+// again.
+func (d *DB) loadFleet(ctx context.Context, revision int64) error {
+	f := &d.fleet
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.revision >= revision {
+		return nil // another question did it meanwhile
+	}
+	if f.gone > 10_000 && f.gone > len(f.at)/4 {
+		f.clear()
+	}
+	if f.revision == 0 {
+		if err := d.loadImages(ctx, f, ""); err != nil {
+			f.clear()
+			return err
+		}
+		f.revision = revision
+		return nil
+	}
+	changed, err := d.ids(ctx, `SELECT image FROM image_changes WHERE revision > $1 ORDER BY image`, f.revision)
+	if err != nil {
+		return err
+	}
+	for batch := range slices.Chunk(changed, 10_000) {
+		for _, id := range batch {
+			f.drop(id)
+		}
+		if err := d.loadImages(ctx, f, joinIDs(batch, func(id *int64) int64 { return *id })); err != nil {
+			return err // those dropped are read by the next question: the revision is the old one
+		}
+	}
+	f.revision = revision
+	return nil
+}
+
+// ids reads a column.
+func (d *DB) ids(ctx context.Context, query string, args ...any) (out []int64, err error) {
+	err = d.each(ctx, query, args, func(scan func(...any) error) error {
+		var id int64
+		if err := scan(&id); err != nil {
+			return err
+		}
+		out = append(out, id)
+		return nil
+	})
+	return out, err
+}
+
+// each gives the rows of a query to a function.
+func (d *DB) each(ctx context.Context, query string, args []any, row func(scan func(...any) error) error) error {
+	rows, err := d.db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := row(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// loadImages reads images, all or those with the ids.
+func (d *DB) loadImages(ctx context.Context, f *fleet, ids string) error {
+	in := func(column string) string {
+		if ids == "" {
+			return ""
+		}
+		return ` WHERE ` + column + ` IN (` + ids + `)`
+	}
+	err := d.each(ctx, `SELECT id, COALESCE(base, 0) FROM images`+in("id")+` ORDER BY id`, nil, func(scan func(...any) error) error {
+		var id, base int64
+		if err := scan(&id, &base); err != nil {
+			return err
+		}
+		m := f.image(id)
+		*m = fleetImage{base: base}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = d.each(ctx, `SELECT image, layer, chain, segment FROM image_layers`+in("image")+` ORDER BY image, position`, nil, func(scan func(...any) error) error {
+		var image, layer, chain, segment int64
+		if err := scan(&image, &layer, &chain, &segment); err != nil {
+			return err
+		}
+		f.addLayer(image, layer, chain, segment)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return d.each(ctx, `SELECT DISTINCT mi.image, m.repository FROM manifest_images mi JOIN manifests m ON m.id = mi.manifest`+in("mi.image")+` ORDER BY mi.image, m.repository`, nil,
+		func(scan func(...any) error) error {
+			var image, repository int64
+			if err := scan(&image, &repository); err != nil {
+				return err
+			}
+			m := f.image(image)
+			m.repositories = append(m.repositories, f.repositories.place(repository))
+			return nil
+		})
+}
+
+func (f *fleet) image(id int64) *fleetImage {
+	at := f.images.place(id)
+	for len(f.at) <= int(at) {
+		f.at = append(f.at, fleetImage{gone: true})
+	}
+	return &f.at[at]
+}
+
+func (f *fleet) addLayer(image, layer, chain, segment int64) {
+	m := f.image(image)
+	l := fleetLayer{f.segments.place(segment), f.layers.place(layer), f.chains.place(chain)}
+	at := fleetPosition{f.images.of[image], int32(len(m.layers))}
+	m.layers = append(m.layers, l)
+	for len(f.bySegment) < len(f.segments.ids) {
+		f.bySegment = append(f.bySegment, nil)
+	}
+	for len(f.byLayer) < len(f.layers.ids) {
+		f.byLayer = append(f.byLayer, nil)
+	}
+	f.bySegment[l.segment] = append(f.bySegment[l.segment], at)
+	f.byLayer[l.layer] = append(f.byLayer[l.layer], at)
+}
+
+// drop takes an image out, if it is there. Its place stays, gone, and it gets another.
+func (f *fleet) drop(id int64) {
+	at, ok := f.images.of[id]
+	if !ok {
+		return
+	}
+	delete(f.images.of, id)
+	f.at[at] = fleetImage{gone: true}
+	f.gone++
+}
+
+// positions of a segment by its id.
+func (f *fleet) positions(segment int64) []fleetPosition {
+	if at, ok := f.segments.of[segment]; ok {
+		return f.bySegment[at]
+	}
+	return nil
+}
+
+// A fleetRepository is where images are.
+type fleetRepository struct {
+	registry        int64
+	registryName    string
+	name, owner     string
+	id              int64
+	inScope, exists bool
+}
+
+// repositoriesOf reads the repositories of the fleet, by their place.
+func (d *DB) repositoriesOf(ctx context.Context, f *fleet, scope []string) ([]fleetRepository, error) {
+	out := make([]fleetRepository, len(f.repositories.ids))
+	err := d.each(ctx, `SELECT p.id, r.id, r.name, p.name, p.owner FROM repositories p JOIN registries r ON r.id = p.registry`, nil, func(scan func(...any) error) error {
+		var r fleetRepository
+		if err := scan(&r.id, &r.registry, &r.registryName, &r.name, &r.owner); err != nil {
+			return err
+		}
+		if at, ok := f.repositories.of[r.id]; ok {
+			r.exists, r.name = true, r.registryName+"/"+r.name
+			r.inScope = InScope(scope, r.name)
+			out[at] = r
+		}
+		return nil
+	})
+	return out, err
+}
+
+// seen tells whether an image is there for who asks.
+func (f *fleet) seen(image int32, scope []string, repositories []fleetRepository) bool {
+	m := &f.at[image]
+	if m.gone {
+		return false
+	}
+	return scope == nil || slices.ContainsFunc(m.repositories, func(at int32) bool { return repositories[at].inScope })
+}
+
+// inList are ids with commas, for IN; "NULL", which nothing is in, for none.
+func inList(ids []int64) string {
+	if len(ids) == 0 {
+		return "NULL"
+	}
+	var b strings.Builder
+	for i, id := range ids {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(strconv.FormatInt(id, 10))
+	}
+	return b.String()
+}
+
+// clear forgets all.
+func (f *fleet) clear() {
+	f.images, f.segments, f.layers, f.chains, f.repositories = places{}, places{}, places{}, places{}, places{}
+	f.at, f.bySegment, f.byLayer, f.revision, f.gone = nil, nil, nil, 0, 0
+}

@@ -1,0 +1,507 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"strata/internal/advisory"
+	"strata/internal/inventory"
+)
+
+// An ImpactQuery asks where something is: one of Vulnerability, packages, License,
+// Base and Layer. The packages are those of PURL, or of Name and Type, within Range.
+type ImpactQuery struct {
+	// Vulnerability is any of its names, in any case.
+	Vulnerability string
+	// PURL with or without version. Of its qualifiers those given must agree.
+	PURL string
+	// Name and Type (of purl; empty for any) of packages.
+	Name, Type string
+	// Range is a list with commas, all of which must hold: ">=1.2, <1.4.2". Versions
+	// are in the order of the packages' ecosystem.
+	Range string
+	// License is an SPDX expression or id, or a class (license.Class).
+	License string
+	// Base is an image by id, digest or name (REGISTRY/REPOSITORY:TAG): what is built
+	// upon its layers.
+	Base string
+	// Layer is a DiffID, or a chain id with "chain:" before it.
+	Layer string
+	// Scope are globs over REGISTRY/REPOSITORY; nil for all.
+	Scope []string
+}
+
+// ErrQuery is wrapped by the errors of questions that can't be asked.
+var ErrQuery = errors.New("not a question")
+
+// An Impact is where something is, in sum.
+type Impact struct {
+	// Vulnerability is the canonical name, where the question has one.
+	Vulnerability string `json:"vulnerability,omitempty"`
+	Summary       string `json:"summary,omitempty"`
+	// Packages are the versions in question, in images or not: at most 1000.
+	Packages []ImpactPackage `json:"packages"`
+	// Uncompared are versions that can't be compared with the range: whether they are
+	// in it is not known, and they are not in any of the numbers.
+	Uncompared []string     `json:"uncompared,omitempty"`
+	Totals     ImpactTotals `json:"totals"`
+}
+
+// ImpactTotals are numbers of distinct things. An image counts as present when one of
+// the packages is present in it; else as shadowed when one of them is; else as removed.
+type ImpactTotals struct {
+	Images   int `json:"images"`
+	Present  int `json:"present"`
+	Shadowed int `json:"shadowed"`
+	Removed  int `json:"removed"`
+	// Aside are images, not among those above, in which all of it is set aside: owned by
+	// a package of the distribution, not run in a container, or told of twice by a file.
+	Aside int `json:"aside"`
+	// Layers that introduce it, in those images.
+	Layers       int `json:"layers"`
+	Repositories int `json:"repositories"`
+	Registries   int `json:"registries"`
+	Owners       int `json:"owners"`
+	// Bases are known images that those images are built upon.
+	Bases int `json:"bases"`
+	// Severity is the worst of each image, of what is not set aside.
+	Severity Counts `json:"severity"`
+}
+
+// An ImpactPackage is a package version in question.
+type ImpactPackage struct {
+	ID        int64  `json:"id"`
+	Type      string `json:"type"`
+	Name      string `json:"name"`
+	Version   string `json:"version"`
+	PURL      string `json:"purl"`
+	Ecosystem string `json:"ecosystem,omitempty"`
+	// Severity, FixedVersion and Aside are those of the vulnerability in question.
+	Severity     advisory.Severity `json:"severity,omitempty"`
+	FixedVersion string            `json:"fixed_version,omitempty"`
+	Aside        string            `json:"aside,omitempty"`
+}
+
+// A subject is what a question is about, in ids.
+type subject struct {
+	vulnerability int64
+	name, summary string
+	packages      map[int64]*ImpactPackage
+	// licenses restricts to packages under them; nil for any.
+	licenses map[int64]bool
+	// uncompared are versions that can't be compared.
+	uncompared []string
+	// positions has the layers of a question about a base or a layer.
+	positions []fleetPosition
+	stacks    bool
+}
+
+const (
+	// maxImpactPackages bounds Impact.Packages.
+	maxImpactPackages = 1000
+	// maxLayerPackages bounds what is said of a layer or an image in a list.
+	maxLayerPackages = 100
+)
+
+// Impact tells where something is, in sum. ErrNotFound when it is not known.
+func (d *DB) Impact(ctx context.Context, q ImpactQuery) (*Impact, error) {
+	out := &Impact{}
+	err := d.ask(ctx, &q, func(a *asked) error {
+		out.fill(a)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("impact: %w", err)
+	}
+	return out, nil
+}
+
+func (i *Impact) fill(a *asked) {
+	i.Vulnerability, i.Summary, i.Uncompared = a.name, a.summary, a.uncompared
+	i.Packages, i.Totals = a.packageList(), a.totals()
+}
+
+// packageList are the packages by name and version.
+func (s *subject) packageList() []ImpactPackage {
+	out := []ImpactPackage{}
+	for _, p := range s.packages {
+		out = append(out, *p)
+	}
+	slices.SortFunc(out, func(a, b ImpactPackage) int {
+		return cmp.Or(strings.Compare(a.Type, b.Type), strings.Compare(a.Name, b.Name), strings.Compare(a.Version, b.Version), cmp.Compare(a.ID, b.ID))
+	})
+	return out[:min(len(out), maxImpactPackages)]
+}
+
+// An asked question: what the fleet has of its subject.
+type asked struct {
+	*subject
+	fleet        *fleet
+	scope        []string
+	repositories []fleetRepository
+	held         []heldSegment
+	hidden       map[hiddenKey][]hiddenHow
+	twins        map[twinKey]bool
+	marks        []mark
+}
+
+// A heldSegment is a segment with packages in question.
+type heldSegment struct {
+	segment  int64
+	packages []heldPackage
+}
+
+type heldPackage struct {
+	id    int64
+	owned bool
+}
+
+// A hiddenKey is a package that a layer of an image introduced and another one hid.
+type hiddenKey struct {
+	image, from int32
+	heldPackage
+}
+
+type hiddenHow struct {
+	state  inventory.State
+	at     int32
+	partly bool
+}
+
+// A twinKey is a program in an image that another package tells of as well.
+type twinKey struct {
+	image int32
+	pkg   int64
+}
+
+// A mark is what an image has of the subject: ranks of states.
+type mark struct {
+	counted, aside, severity uint8
+}
+
+const (
+	rankRemoved  = 1
+	rankShadowed = 2
+	rankPresent  = 3
+)
+
+func stateRank(s inventory.State) uint8 {
+	switch s {
+	case inventory.Present:
+		return rankPresent
+	case inventory.Shadowed:
+		return rankShadowed
+	default:
+		return rankRemoved
+	}
+}
+
+// A hit is a package in question in an image.
+type hit struct {
+	fleetPosition
+	pkg   heldPackage
+	state inventory.State
+	// stateAt is the layer that hid it; -1 while it is present.
+	stateAt int32
+	// aside is why it does not count: "distro-owned", match's reason, or "twin".
+	aside string
+}
+
+// ask resolves a question and gives a function what the fleet has of it.
+func (d *DB) ask(ctx context.Context, q *ImpactQuery, answer func(*asked) error) error {
+	s, err := d.subjectOf(ctx, q)
+	if err != nil {
+		return err
+	}
+	return d.readFleet(ctx, func(f *fleet) error {
+		a := &asked{subject: s, fleet: f, scope: q.Scope}
+		if a.repositories, err = d.repositoriesOf(ctx, f, q.Scope); err != nil {
+			return err
+		}
+		if s.stacks {
+			if err := d.positionsOf(ctx, a, q); err != nil {
+				return err
+			}
+		} else if err := d.holders(ctx, a); err != nil {
+			return err
+		}
+		a.mark()
+		return answer(a)
+	})
+}
+
+// holders reads which segments introduce and hide the packages in question.
+func (d *DB) holders(ctx context.Context, a *asked) error {
+	ids := inList(sortedIDs(a.packages))
+	condition := `package IN (` + ids + `)`
+	if a.licenses != nil {
+		condition = `license IN (` + inList(sortedIDs(a.licenses)) + `)`
+		ids = `SELECT sp.package FROM segment_packages sp WHERE sp.` + condition
+	}
+	err := d.each(ctx, `SELECT segment, package, owned FROM segment_packages WHERE `+condition+` ORDER BY segment, package`, nil, func(scan func(...any) error) error {
+		var segment int64
+		var p heldPackage
+		if err := scan(&segment, &p.id, &p.owned); err != nil {
+			return err
+		}
+		if n := len(a.held); n == 0 || a.held[n-1].segment != segment {
+			a.held = append(a.held, heldSegment{segment: segment})
+		}
+		last := &a.held[len(a.held)-1]
+		last.packages = append(last.packages, p)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	a.hidden = map[hiddenKey][]hiddenHow{}
+	err = d.each(ctx, `SELECT segment, package, owned, from_position, state, partly FROM segment_hidden WHERE package IN (`+ids+`)`, nil, func(scan func(...any) error) error {
+		var segment int64
+		var k hiddenKey
+		var how hiddenHow
+		if err := scan(&segment, &k.id, &k.owned, &k.from, &how.state, &how.partly); err != nil {
+			return err
+		}
+		for _, p := range a.fleet.positions(segment) {
+			k.image, how.at = p.image, p.position
+			a.hidden[k] = append(a.hidden[k], how)
+		}
+		return nil
+	})
+	if err != nil || a.vulnerability == 0 {
+		return err
+	}
+	a.twins = map[twinKey]bool{}
+	return d.each(ctx, `SELECT segment, package, twin FROM segment_twins WHERE package IN (`+ids+`)`, nil, func(scan func(...any) error) error {
+		var segment, pkg, twin int64
+		if err := scan(&segment, &pkg, &twin); err != nil {
+			return err
+		}
+		if a.packages[twin] == nil {
+			return nil
+		}
+		for _, p := range a.fleet.positions(segment) {
+			a.twins[twinKey{p.image, pkg}] = true
+		}
+		return nil
+	})
+}
+
+// hits gives all that images have of the packages of a segment to a function.
+func (a *asked) hits(s *heldSegment, image func(int32) bool, each func(*hit)) {
+	for _, at := range a.fleet.positions(s.segment) {
+		if !image(at.image) {
+			continue
+		}
+		for _, p := range s.packages {
+			h := hit{fleetPosition: at, pkg: p, state: inventory.Present, stateAt: -1, aside: a.asideOf(at.image, p)}
+			full := false
+			if len(a.hidden) > 0 {
+				for _, how := range a.hidden[hiddenKey{at.image, at.position, p}] {
+					full = full || !how.partly
+					h.state, h.stateAt = how.state, how.at
+					each(&h)
+				}
+			}
+			if !full {
+				h.state, h.stateAt = inventory.Present, -1
+				each(&h)
+			}
+		}
+	}
+}
+
+// asideOf is why findings in the package are set aside; for questions that are not
+// about a vulnerability nothing is.
+func (a *asked) asideOf(image int32, p heldPackage) string {
+	switch {
+	case a.vulnerability == 0:
+		return ""
+	case p.owned:
+		return "distro-owned"
+	case a.packages[p.id].Aside != "":
+		return a.packages[p.id].Aside
+	case len(a.twins) > 0 && a.twins[twinKey{image, p.id}]:
+		return "twin"
+	}
+	return ""
+}
+
+// mark writes down for each image what it has.
+func (a *asked) mark() {
+	a.marks = make([]mark, len(a.fleet.at))
+	if a.stacks {
+		for _, p := range a.positions {
+			if a.fleet.seen(p.image, a.scope, a.repositories) {
+				a.marks[p.image].counted = rankPresent
+			}
+		}
+		return
+	}
+	seen := make([]uint8, len(a.fleet.at)) // 1 yes, 2 no
+	visible := func(image int32) bool {
+		if seen[image] == 0 {
+			seen[image] = 2
+			if a.fleet.seen(image, a.scope, a.repositories) {
+				seen[image] = 1
+			}
+		}
+		return seen[image] == 1
+	}
+	for i := range a.held {
+		a.hits(&a.held[i], visible, func(h *hit) {
+			m := &a.marks[h.image]
+			if h.aside != "" {
+				m.aside = max(m.aside, stateRank(h.state))
+				return
+			}
+			m.counted = max(m.counted, stateRank(h.state))
+			if a.vulnerability != 0 {
+				m.severity = max(m.severity, uint8(a.packages[h.pkg.id].Severity.Rank()))
+			}
+		})
+	}
+}
+
+// counts tells whether an image is among Totals.Images.
+func (a *asked) counts(image int32) bool { return a.marks[image].counted > 0 }
+
+// totals sums the marks up.
+func (a *asked) totals() (t ImpactTotals) {
+	repositories := make([]bool, len(a.repositories))
+	bases := map[int64]bool{}
+	for at, m := range a.marks {
+		if m.counted == 0 {
+			if m.aside > 0 {
+				t.Aside++
+			}
+			continue
+		}
+		t.Images++
+		switch m.counted {
+		case rankPresent:
+			t.Present++
+		case rankShadowed:
+			t.Shadowed++
+		default:
+			t.Removed++
+		}
+		if a.vulnerability != 0 {
+			t.Severity.add(int(m.severity))
+		}
+		image := &a.fleet.at[at]
+		if image.base != 0 && a.fleet.has(image.base) {
+			bases[image.base] = true
+		}
+		for _, r := range image.repositories {
+			repositories[r] = true
+		}
+	}
+	t.Bases = len(bases)
+	t.Layers = len(a.layers())
+	registries, owners := map[int64]bool{}, map[string]bool{}
+	for at, here := range repositories {
+		r := &a.repositories[at]
+		if !here || !r.exists || !r.inScope {
+			continue
+		}
+		t.Repositories++
+		registries[r.registry] = true
+		if r.owner != "" {
+			owners[r.owner] = true
+		}
+	}
+	t.Registries, t.Owners = len(registries), len(owners)
+	return t
+}
+
+// has tells whether there is an image with the id.
+func (f *fleet) has(id int64) bool {
+	_, ok := f.images.of[id]
+	return ok
+}
+
+func (c *Counts) add(rank int) {
+	switch rank {
+	case 4:
+		c.Critical++
+	case 3:
+		c.High++
+	case 2:
+		c.Medium++
+	case 1:
+		c.Low++
+	default:
+		c.Unknown++
+	}
+}
+
+// A heldLayer is a layer that introduces packages in question.
+type heldLayer struct {
+	layer  int32
+	images []int32
+	// packages in question, at most maxLayerPackages.
+	packages []int64
+	// example is where one of the images has it.
+	example fleetPosition
+}
+
+// layers are those that introduce what counts, in images that count. Of questions
+// about layers they are those themselves.
+func (a *asked) layers() map[int32]*heldLayer {
+	out := map[int32]*heldLayer{}
+	for _, at := range a.positions {
+		a.addLayer(out, at, nil)
+	}
+	var counted []int64
+	for i := range a.held {
+		s := &a.held[i]
+		for _, at := range a.fleet.positions(s.segment) {
+			counted = counted[:0]
+			for _, p := range s.packages {
+				if a.counts(at.image) && a.asideOf(at.image, p) == "" {
+					counted = append(counted, p.id)
+				}
+			}
+			if len(counted) > 0 {
+				a.addLayer(out, at, counted)
+			}
+		}
+	}
+	for _, l := range out {
+		slices.Sort(l.images)
+		l.images = slices.Compact(l.images)
+	}
+	return out
+}
+
+func (a *asked) addLayer(layers map[int32]*heldLayer, at fleetPosition, packages []int64) {
+	if !a.counts(at.image) {
+		return
+	}
+	place := a.fleet.at[at.image].layers[at.position].layer
+	l := layers[place]
+	if l == nil {
+		l = &heldLayer{layer: place, example: at}
+		layers[place] = l
+	}
+	l.images = append(l.images, at.image)
+	for _, id := range packages {
+		if len(l.packages) < maxLayerPackages && !slices.Contains(l.packages, id) {
+			l.packages = append(l.packages, id)
+		}
+	}
+}
+
+func sortedIDs[V any](m map[int64]V) []int64 {
+	out := make([]int64, 0, len(m))
+	for id := range m {
+		out = append(out, id)
+	}
+	slices.Sort(out)
+	return out
+}

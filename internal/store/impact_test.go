@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -423,7 +424,26 @@ func TestImpactIsWhatInventoriesSay(t *testing.T) {
 		w.deleteRegistry(t, "r1.example")
 		w.check(t, nil)
 		w.check(t, scopes[2])
+		w.retain(t)
+		w.check(t, nil)
 	})
+}
+
+// retain deletes the images that are in no registry.
+func (w *testWorld) retain(t *testing.T) {
+	t.Helper()
+	now := w.db.now
+	w.db.now = func() time.Time { return now().Add(48 * time.Hour) }
+	w.exec(t, `INSERT INTO tags (repository, name, manifest, from_at) SELECT repository, digest, id, 0 FROM manifests`)
+	gone, err := w.db.Retain(t.Context(), 24*time.Hour, 0)
+	if err != nil || gone.Images == 0 {
+		t.Fatalf("%+v: %v", gone, err)
+	}
+	for i := len(w.ids) - 1; i >= 0; i-- {
+		if len(w.repositories[i]) == 0 {
+			w.ids, w.images, w.repositories = slices.Delete(w.ids, i, i+1), slices.Delete(w.images, i, i+1), slices.Delete(w.repositories, i, i+1)
+		}
+	}
 }
 
 // replace gives an image other content under its digest.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -39,7 +40,7 @@ func (d *DB) retain(ctx context.Context, keep, history time.Duration, out *Retai
 	}{
 		{&out.Images, `DELETE FROM images WHERE id IN (SELECT i.id FROM images i WHERE i.scanned_at < $1
 			AND NOT EXISTS (SELECT 1 FROM manifest_images mi JOIN tags t ON t.manifest = mi.manifest WHERE mi.image = i.id AND (t.to_at IS NULL OR t.to_at >= $1))
-			AND NOT EXISTS (SELECT 1 FROM manifest_images mi JOIN manifests m ON m.id = mi.manifest WHERE mi.image = i.id AND m.found_at >= $1) LIMIT 500)`, unused},
+			AND NOT EXISTS (SELECT 1 FROM manifest_images mi JOIN manifests m ON m.id = mi.manifest WHERE mi.image = i.id AND m.found_at >= $1) ORDER BY i.id LIMIT 500)`, unused},
 		{&out.Manifests, `DELETE FROM manifests WHERE id IN (SELECT m.id FROM manifests m WHERE m.found_at < $1 AND m.state <> 'scanning'
 			AND NOT EXISTS (SELECT 1 FROM tags t WHERE t.manifest = m.id AND (t.to_at IS NULL OR t.to_at >= $1))
 			AND NOT EXISTS (SELECT 1 FROM manifest_images mi WHERE mi.manifest = m.id) LIMIT 500)`, unused},
@@ -91,6 +92,11 @@ func (d *DB) deleteAll(ctx context.Context, query string, before int64) (total i
 				var args []any
 				if before != 0 {
 					args = []any{before}
+				}
+				if condition, ok := strings.CutPrefix(query, "DELETE FROM images WHERE "); ok {
+					if err := touchImages(ctx, tx, condition, args...); err != nil {
+						return err
+					}
 				}
 				n, err = affected(tx.ExecContext(ctx, query, args...))
 				return err

@@ -144,7 +144,11 @@ func (a *app) serve(ctx context.Context, o *serveOptions) (err error) {
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	run.DB = db
-	run.Works = o.works(db, &jobs.Layers{DB: db, Limit: int(o.memory) / 8}, log)
+	layers := &jobs.Layers{DB: db, Limit: int(o.memory) / 8}
+	run.Reports = &jobs.Reports{DB: db, Cache: layers, Version: version()}
+	court := &jobs.Court{DB: db, Reports: run.Reports, Log: log}
+	run.Judge = court.Judge
+	run.Works = o.works(db, layers, court, dir, log)
 	run.Started = func(url, setup string) {
 		log.Info("listening", "url", url, "version", version(), "workers", run.Workers)
 		a.sayFirstSteps(url, setup)

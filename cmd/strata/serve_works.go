@@ -3,16 +3,26 @@ package main
 import (
 	"context"
 	"log/slog"
+	"time"
 
+	"strata/internal/advisory"
 	"strata/internal/analyzer"
 	"strata/internal/jobs"
 	"strata/internal/server"
 	"strata/internal/store"
 )
 
+// What a server keeps besides what its tags name: images for so long after they have
+// gone, and history of findings (strata admin retention does it at once).
+const (
+	keepImages  = 90 * 24 * time.Hour
+	keepHistory = 2 * 365 * 24 * time.Hour
+)
+
 // works are what an instance does in the background. layers are what it knows of layers,
-// in memory.
-func (o *serveOptions) works(db *store.DB, layers *jobs.Layers, log *slog.Logger) func(server.Wiring) ([]jobs.Work, error) {
+// in memory; court judges by watches; dir is where archives of advisories are put while
+// they are read.
+func (o *serveOptions) works(db *store.DB, layers *jobs.Layers, court *jobs.Court, dir string, log *slog.Logger) func(server.Wiring) ([]jobs.Work, error) {
 	return func(w server.Wiring) ([]jobs.Work, error) {
 		registries := &jobs.Registries{DB: db, Log: log, Guarded: w.Client.Transport}
 		runner := &analyzer.Runner{Analyzers: analyzer.Default(), Memory: &analyzer.Memory{Limit: int64(o.memory) / 4}}
@@ -21,7 +31,39 @@ func (o *serveOptions) works(db *store.DB, layers *jobs.Layers, log *slog.Logger
 				return w.Enqueue(ctx, jobs.Job{Kind: jobs.Match, Priority: jobs.ForNews})
 			}}
 		crawls := &jobs.Crawls{DB: db, Registries: registries, Enqueue: w.Enqueue, Every: o.crawlEvery, Log: log}
-		reconciles := &jobs.Reconciles{DB: db, Enqueue: w.Enqueue, AnalyzerSet: analyzer.SetVersion}
-		return []jobs.Work{scans.Work(), crawls.Work(), reconciles.Work()}, nil
+		syncs, err := o.syncs(db, w, dir, log)
+		if err != nil {
+			return nil, err
+		}
+		reconciles := &jobs.Reconciles{DB: db, Enqueue: w.Enqueue, More: syncs.Due, AnalyzerSet: analyzer.SetVersion}
+		works := []jobs.Work{scans.Work(), crawls.Work(), reconciles.Work(), jobs.RetainWork(db, keepImages, keepHistory, log), court.Work()}
+		return append(works, o.scheduled(syncs)...), nil
 	}
+}
+
+// syncs bring the advisories up to date, from where the flags say.
+func (o *serveOptions) syncs(db *store.DB, w server.Wiring, dir string, log *slog.Logger) (*jobs.Syncs, error) {
+	lists := advisory.MirrorOptions{Log: log, TempDir: dir}
+	mirror, err := advisory.OpenMirror(o.advisories.location(), lists)
+	if err != nil {
+		return nil, err
+	}
+	return &jobs.Syncs{
+		DB: db, Enqueue: w.Enqueue, Instance: w.Instance, Mirror: o.advisories.location(), Ecosystems: o.advisories.ecosystems,
+		KEV:     listLocation(o.advisories.kev, advisory.DefaultKEV, mirror.Public()),
+		EPSS:    listLocation(o.advisories.epss, advisory.DefaultEPSS, mirror.Public()),
+		Options: lists, Every: o.syncEvery, Log: log,
+	}, nil
+}
+
+// scheduled are the works of syncs; with --sync-every 0 nothing is asked for advisories.
+func (o *serveOptions) scheduled(syncs *jobs.Syncs) []jobs.Work {
+	works := syncs.Work()
+	for i := range works {
+		if works[i].Kind == jobs.Sync && o.syncEvery == 0 {
+			works[i].Every = 0
+			works[i].Do = func(context.Context, string) error { return nil }
+		}
+	}
+	return works
 }

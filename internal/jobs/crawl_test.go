@@ -274,7 +274,23 @@ func TestScanFails(t *testing.T) {
 		if ids, err := in.db.ManifestImages(t.Context(), m.ID); err != nil || len(ids) != 1 {
 			t.Errorf("%v, %v", ids, err)
 		}
+		var parked []Listed
+		until(t, "the job parked", func() bool {
+			var err error
+			parked, err = in.queue.List(t.Context(), Filter{Kinds: []Kind{Scan}, States: []State{Parked}})
+			return err == nil && len(parked) > 0
+		})
+		if parked[0].Key != fmt.Sprint(m.ID) || !strings.Contains(parked[0].Reason, "403") {
+			t.Fatalf("%+v", parked)
+		}
 		mended.Store("down", true)
+		if _, err := in.queue.Retry(t.Context(), parked[0].ID); err != nil {
+			t.Error(err)
+		}
+		until(t, "the job tried again", func() bool {
+			m, err := in.db.Manifest(t.Context(), m.ID)
+			return err == nil && m.State == "scanned"
+		})
 		due, err := in.db.Rescan(t.Context(), int(ForCI), m.ID)
 		if err != nil || len(due) != 1 {
 			t.Fatal(due, err)
@@ -311,6 +327,44 @@ func TestLostQueue(t *testing.T) {
 		in := startInstance(t, location)
 		if m := in.states(t)["r/team/app:1"]; m.State != "scanned" || m.ID != due[0] {
 			t.Errorf("%+v", m)
+		}
+	})
+}
+
+// TestCancelWaiting cancels jobs that wait: what they were to do is not due any more.
+func TestCancelWaiting(t *testing.T) {
+	onEngines(t, func(t *testing.T, location string) {
+		db := openDB(t, location)
+		q := openQueue(t, Options{DB: db})
+		id, err := db.AddRegistry(t.Context(), &store.Registry{Name: "r", URL: "r.example"}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		due, err := db.SeenTags(t.Context(), id, "app", "", time.Now(), []store.CrawledTag{{Name: "1", Digest: "sha256:" + strings.Repeat("a", 64)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		reconcile := &Reconciles{DB: db, Enqueue: q.Enqueue}
+		if err := reconcile.Do(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		waiting, err := q.List(t.Context(), Filter{States: []State{Waiting}})
+		if err != nil || len(waiting) != 2 {
+			t.Fatal(waiting, err)
+		}
+		for _, j := range waiting {
+			if l, err := q.Cancel(t.Context(), j.ID); err != nil || l.State != Cancelled {
+				t.Errorf("%+v, %v", l, err)
+			}
+		}
+		if err := reconcile.Do(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if l, err := q.List(t.Context(), Filter{States: []State{Waiting}}); err != nil || len(l) != 0 {
+			t.Errorf("made again: %+v, %v", l, err)
+		}
+		if m, err := db.Manifest(t.Context(), due[0]); err != nil || m.State != "parked" || m.Reason != "cancelled" {
+			t.Errorf("%+v, %v", m, err)
 		}
 	})
 }

@@ -1,10 +1,13 @@
 package jobs
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -37,23 +40,29 @@ func (s State) river() []rivertype.JobState {
 		return []rivertype.JobState{rivertype.JobStateRetryable}
 	case Done:
 		return []rivertype.JobState{rivertype.JobStateCompleted}
-	case Parked:
-		return []rivertype.JobState{rivertype.JobStateDiscarded}
+	case Parked: // a ParkedError is cancelled by its worker
+		return []rivertype.JobState{rivertype.JobStateDiscarded, rivertype.JobStateCancelled}
 	case Cancelled:
 		return []rivertype.JobState{rivertype.JobStateCancelled}
 	}
 	return nil
 }
 
-func stateOf(r rivertype.JobState) State {
-	for _, s := range []State{Waiting, Running, Retrying, Done, Parked} {
-		for _, of := range s.river() {
-			if of == r {
-				return s
-			}
+// stateOf is the state of a job. One that its worker cancelled was given up; River notes
+// when somebody else asks for it.
+func stateOf(j *rivertype.JobRow) State {
+	if j.State == rivertype.JobStateCancelled {
+		if bytes.Contains(j.Metadata, []byte(`"cancel_attempted_at"`)) || len(j.Errors) == 0 {
+			return Cancelled
+		}
+		return Parked
+	}
+	for _, s := range []State{Waiting, Running, Retrying, Done} {
+		if slices.Contains(s.river(), j.State) {
+			return s
 		}
 	}
-	return Cancelled
+	return Parked
 }
 
 // A Listed job is one that waits, works or has ended.
@@ -91,7 +100,8 @@ func (q *Queue) List(ctx context.Context, f Filter) ([]Listed, error) {
 	if f.Limit <= 0 {
 		f.Limit = usual
 	}
-	p := river.NewJobListParams().OrderBy(river.JobListOrderByID, river.SortOrderDesc).First(min(f.Limit, most)).States(states(f.States)...)
+	f.Limit = min(f.Limit, most)
+	p := river.NewJobListParams().OrderBy(river.JobListOrderByID, river.SortOrderDesc).First(f.Limit).States(states(f.States)...)
 	if len(f.Kinds) > 0 {
 		kinds := make([]string, len(f.Kinds))
 		for i, k := range f.Kinds {
@@ -102,15 +112,22 @@ func (q *Queue) List(ctx context.Context, f Filter) ([]Listed, error) {
 	if f.Before > 0 {
 		p = p.After(river.JobListCursorFromJob(&rivertype.JobRow{ID: f.Before}))
 	}
-	r, err := q.client.list(ctx, p)
-	if err != nil {
-		return nil, fmt.Errorf("jobs: %w", err)
+	var out []Listed
+	for {
+		r, err := q.client.list(ctx, p)
+		if err != nil {
+			return nil, fmt.Errorf("jobs: %w", err)
+		}
+		for _, j := range r.Jobs {
+			if l := listed(j); len(out) < f.Limit && (len(f.States) == 0 || slices.Contains(f.States, l.State)) {
+				out = append(out, l)
+			}
+		}
+		if len(out) >= f.Limit || len(r.Jobs) < f.Limit {
+			return out, nil
+		}
+		p = p.After(river.JobListCursorFromJob(r.Jobs[len(r.Jobs)-1]))
 	}
-	out := make([]Listed, len(r.Jobs))
-	for i, j := range r.Jobs {
-		out[i] = listed(j)
-	}
-	return out, nil
 }
 
 func states(of []State) []rivertype.JobState {
@@ -119,14 +136,18 @@ func states(of []State) []rivertype.JobState {
 	}
 	var out []rivertype.JobState
 	for _, s := range of {
-		out = append(out, s.river()...)
+		for _, r := range s.river() {
+			if !slices.Contains(out, r) {
+				out = append(out, r)
+			}
+		}
 	}
 	return out
 }
 
 func listed(j *rivertype.JobRow) Listed {
 	l := Listed{
-		ID: j.ID, Kind: Kind(j.Kind), Priority: Priority(j.Priority), State: stateOf(j.State),
+		ID: j.ID, Kind: Kind(j.Kind), Priority: Priority(j.Priority), State: stateOf(j),
 		Attempt: j.Attempt, MaxAttempts: j.MaxAttempts, CreatedAt: j.CreatedAt, DueAt: j.ScheduledAt,
 	}
 	var a args
@@ -152,13 +173,43 @@ func listed(j *rivertype.JobRow) Listed {
 func (q *Queue) Get(ctx context.Context, id int64) (Listed, error) { return one(q.client.get(ctx, id)) }
 
 // Cancel ends a job that waits, and has one that works broken off, on whatever
-// instance it does. One that has ended stays as it is.
+// instance it does. One that has ended stays as it is. What it was to do is not due any
+// more: an image is parked, a registry is read an hour later.
 func (q *Queue) Cancel(ctx context.Context, id int64) (Listed, error) {
-	return one(q.client.cancel(ctx, id))
+	l, err := one(q.client.cancel(ctx, id))
+	if err != nil || l.State != Cancelled { // the one that works on it writes it down
+		return l, err
+	}
+	key, err := strconv.ParseInt(l.Key, 10, 64)
+	if err != nil {
+		return l, nil //nolint:nilerr // kinds without key do what is due the next time
+	}
+	switch l.Kind {
+	case Scan:
+		err = q.o.DB.ParkDue(ctx, key, "cancelled")
+	case Crawl:
+		err = q.o.DB.PostponeCrawl(ctx, key, time.Hour)
+	}
+	return l, err
 }
 
 // Retry does a job anew that is parked, cancelled or done, or at once one that waits.
 func (q *Queue) Retry(ctx context.Context, id int64) (Listed, error) {
+	l, err := q.Get(ctx, id)
+	if err != nil {
+		return l, err
+	}
+	if key, parseErr := strconv.ParseInt(l.Key, 10, 64); parseErr == nil {
+		switch l.Kind {
+		case Scan:
+			_, err = q.o.DB.Rescan(ctx, int(l.Priority), key)
+		case Crawl:
+			err = q.o.DB.CrawlDue(ctx, key)
+		}
+	}
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return Listed{}, err
+	}
 	return one(q.client.retry(ctx, id))
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -212,8 +213,8 @@ func TestQueueRetriesAndParks(t *testing.T) {
 		}
 		until(t, "done", func() bool { j, err := q.Get(t.Context(), parked[0].ID); return err == nil && j.State == Done })
 		until(t, "given up at once", func() bool {
-			l, err := q.List(t.Context(), Filter{Kinds: []Kind{Crawl}, States: []State{Cancelled}})
-			return err == nil && len(l) == 1 && l[0].Attempt == 1
+			l, err := q.List(t.Context(), Filter{Kinds: []Kind{Crawl}, States: []State{Parked}})
+			return err == nil && len(l) == 1 && l[0].Attempt == 1 && strings.Contains(l[0].Reason, "no such registry")
 		})
 		if _, err := q.Get(t.Context(), 1<<40); !errors.Is(err, store.ErrNotFound) {
 			t.Error(err)

@@ -52,10 +52,7 @@ func (r *Registries) Of(ctx context.Context, id int64) (*Access, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := accessTo(reg, secret, r.Log)
-	if err != nil {
-		return nil, fmt.Errorf("registry %s: %w", reg.Name, err)
-	}
+	a := accessTo(reg, secret, r.Log)
 	limited, err := r.transport(a)
 	if err != nil {
 		return nil, fmt.Errorf("registry %s: %w", reg.Name, err)
@@ -64,11 +61,11 @@ func (r *Registries) Of(ctx context.Context, id int64) (*Access, error) {
 	return a, nil
 }
 
-func accessTo(reg *store.Registry, secret store.Credentials, log *slog.Logger) (*Access, error) {
+func accessTo(reg *store.Registry, secret store.Credentials, log *slog.Logger) *Access {
 	host, plain := source.RegistryAddress(reg.URL)
 	return &Access{Registry: reg, Host: host, Options: source.Options{
 		Insecure: plain || reg.Settings.Insecure, Username: secret.Username, Password: secret.Password, Token: secret.Token, Log: log,
-	}}, nil
+	}}
 }
 
 func limits(a *Access) source.Limits {
@@ -106,10 +103,7 @@ func (r *Registries) transport(a *Access) (*source.Limited, error) {
 // its repositories, or says in words what is wrong and what can be done. With listed
 // repositories no catalogue is needed: the first of them is asked for its tags.
 func (r *Registries) Test(ctx context.Context, reg *store.Registry, secret store.Credentials) (repositories []string, err error) {
-	a, err := accessTo(reg, secret, r.Log)
-	if err != nil {
-		return nil, err
-	}
+	a := accessTo(reg, secret, r.Log)
 	limited, err := source.NewLimited(limits(a))
 	if err != nil {
 		return nil, err

@@ -301,3 +301,11 @@ func (d *DB) RescanOld(ctx context.Context, set string, limit int) (int64, error
 	}
 	return n, nil
 }
+
+// ParkDue gives up a manifest that waits to be scanned, for a reason.
+func (d *DB) ParkDue(ctx context.Context, id int64, reason string) error {
+	if _, err := d.db.ExecContext(ctx, `UPDATE manifests SET state = 'parked', reason = $1, due_at = NULL WHERE id = $2 AND state = 'due'`, reason, id); err != nil {
+		return fmt.Errorf("manifest %d: %w", id, err)
+	}
+	return nil
+}

@@ -263,6 +263,15 @@ func (d *DB) CrawlDue(ctx context.Context, id int64) error {
 	return nil
 }
 
+// PostponeCrawl lets a registry that is due be read later.
+func (d *DB) PostponeCrawl(ctx context.Context, id int64, by time.Duration) error {
+	now := d.now()
+	if _, err := d.db.ExecContext(ctx, `UPDATE registries SET crawl_due_at = $1, crawl_error = 'cancelled' WHERE id = $2 AND crawl_due_at <= $3`, now.Add(by).UnixMicro(), id, now.UnixMicro()); err != nil {
+		return fmt.Errorf("registry %d: %w", id, err)
+	}
+	return nil
+}
+
 // CrawlProgress writes down how far a crawl is; ErrNotFound when it is to end, since the
 // registry was deleted or paused.
 func (d *DB) CrawlProgress(ctx context.Context, id int64, progress string) error {

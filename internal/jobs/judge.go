@@ -29,6 +29,8 @@ type Court struct {
 
 	mu   sync.Mutex
 	last *lawbook
+	// tags is the version of the tags by which images were last brought into scopes.
+	tags string
 }
 
 // A lawbook is all that decisions are made by, read and checked.
@@ -54,6 +56,9 @@ func (c *Court) Work() Work {
 
 // Do judges what is due.
 func (c *Court) Do(ctx context.Context, _ string) error {
+	if err := c.refresh(ctx); err != nil {
+		return err
+	}
 	for {
 		due, err := c.DB.TakeJudgings(ctx, judgeBatch)
 		if err != nil || len(due) == 0 {
@@ -76,6 +81,28 @@ func (c *Court) Do(ctx context.Context, _ string) error {
 			return failed
 		}
 	}
+}
+
+// refresh brings images into the scopes of watches, and out of them, when tags have
+// moved.
+func (c *Court) refresh(ctx context.Context) error {
+	version, err := c.DB.TagsVersion(ctx)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	known := c.tags == version
+	c.mu.Unlock()
+	if known {
+		return nil
+	}
+	if err := c.DB.RefreshWatches(ctx); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.tags = version
+	c.mu.Unlock()
+	return nil
 }
 
 func (c *Court) now() time.Time {

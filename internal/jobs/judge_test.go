@@ -170,6 +170,39 @@ func TestJudge(t *testing.T) {
 	})
 }
 
+// An image whose tag moves away leaves the scope, and one that gets it comes in.
+func TestWatchesFollowTags(t *testing.T) {
+	onEngines(t, func(t *testing.T, location string) {
+		c := newCourtTest(t, location)
+		c.document(store.PolicyDocument, "no-lodash", noLodash)
+		if err := c.db.PutWatch(t.Context(), &store.Watch{Name: "live", Scope: store.WatchScope{Tags: []string{"live"}}, Policies: []string{"no-lodash"}}); err != nil {
+			t.Fatal(err)
+		}
+		bad := c.put("r.example/a/b:live", lodashPicture)
+		c.judge()
+		if got := c.lines(false); len(got) != 1 {
+			t.Fatalf("%v", got)
+		}
+		c.now = c.now.Add(time.Minute)
+		other := c.put("r.example/a/b:next", otherPicture)
+		m, err := c.db.LoadImage(t.Context(), other)
+		if err != nil {
+			t.Fatal(err)
+		}
+		registry, _, err := c.db.RegistryOf(t.Context(), "r.example")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.db.Pushed(t.Context(), registry, 2, []store.Named{{Repository: "a/b", Tag: "live", Digest: string(m.Digest)}}); err != nil {
+			t.Fatal(err)
+		}
+		c.judge()
+		if open, resolved := c.lines(false), c.lines(true); len(open) != 0 || len(resolved) != 1 || !strings.HasPrefix(resolved[0], fmt.Sprint(bad)) {
+			t.Errorf("open %v, resolved %v", open, resolved)
+		}
+	})
+}
+
 // A judgment that was overtaken by news writes nothing.
 func TestJudgmentOvertaken(t *testing.T) {
 	onEngines(t, func(t *testing.T, location string) {

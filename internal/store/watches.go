@@ -243,3 +243,97 @@ func (d *DB) watchImages(ctx context.Context, tx *sql.Tx, watches []Watch, names
 	}
 	return nil
 }
+
+// TagsVersion changes whenever a tag comes to name something else, or nothing.
+func (d *DB) TagsVersion(ctx context.Context) (version string, err error) {
+	err = d.db.QueryRowContext(ctx, `SELECT COUNT(*) || '.' || COALESCE(MAX(id), 0) || '.' || COALESCE(MAX(to_at), 0) FROM tags`).Scan(&version)
+	if err != nil {
+		return "", fmt.Errorf("version of tags: %w", err)
+	}
+	return version, nil
+}
+
+// RefreshWatches has images judged that have come into the scope of watches, and takes
+// those out that have left it; the others stay as they are. Tags move whenever a registry
+// is read.
+func (d *DB) RefreshWatches(ctx context.Context) error {
+	err := d.inTx(ctx, func(tx *sql.Tx) error {
+		watches, err := watchRows(ctx, tx)
+		if err != nil || len(watches) == 0 {
+			return err
+		}
+		names, err := watchedNames(ctx, tx, "")
+		if err != nil {
+			return err
+		}
+		for i := range watches {
+			if err := d.refreshWatch(ctx, tx, &watches[i], names); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("watches: %w", err)
+	}
+	return nil
+}
+
+func (d *DB) refreshWatch(ctx context.Context, tx *sql.Tx, w *Watch, names []watchedName) error {
+	now := d.now().UnixMicro()
+	is, err := imagesOf(ctx, tx, `SELECT image FROM watched_images WHERE watch = $1`, w.ID)
+	if err != nil {
+		return err
+	}
+	var rows [][]any
+	for i := range names {
+		n := &names[i]
+		if w.Paused || !w.Scope.fits(n) {
+			continue
+		}
+		if known, there := is[n.image]; !there {
+			rows = append(rows, []any{w.ID, n.image, now})
+		} else if !known {
+			continue
+		}
+		is[n.image] = false // it stays
+	}
+	if err := insertRows(ctx, tx, "watched_images", []string{"watch", "image", "due_at"}, " ON CONFLICT (watch, image) DO NOTHING", rows); err != nil {
+		return err
+	}
+	var left []int64
+	for id, leaves := range is {
+		if leaves {
+			left = append(left, id)
+		}
+	}
+	slices.Sort(left)
+	for batch := range slices.Chunk(left, 500) {
+		in := joinIDs(batch, func(id *int64) int64 { return *id })
+		if _, err := tx.ExecContext(ctx, `UPDATE violations SET resolved_at = $1 WHERE watch = $2 AND resolved_at IS NULL AND image IN (`+in+`)`, now, w.ID); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM watched_images WHERE watch = $1 AND image IN (`+in+`)`, w.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// imagesOf is a set of ids.
+func imagesOf(ctx context.Context, tx *sql.Tx, query string, args ...any) (map[int64]bool, error) {
+	rows, err := tx.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	out := map[int64]bool{}
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		out[id] = true
+	}
+	return out, rows.Err()
+}

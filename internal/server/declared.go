@@ -55,7 +55,7 @@ func (s *Server) declareOne(ctx context.Context, d Declaration) error {
 	list := "/api/v1/" + d.Kind
 	one := list + "/" + url.PathEscape(d.Name)
 	if s.has(http.MethodPut, one) {
-		_, err := s.within(ctx, http.MethodPut, one, d.Body)
+		_, err := s.within(ctx, http.MethodPut, one, withoutName(d.Body))
 		return err
 	}
 	if status, _ := s.within(ctx, http.MethodGet, one, nil); status == http.StatusOK {

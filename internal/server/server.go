@@ -135,6 +135,8 @@ func (s *Server) routes() {
 	s.registerAuth()
 	s.registerUsers()
 	s.registerImages()
+	s.registerFeeds()
+	s.registerFindings()
 	s.registerPolicies()
 	s.registerHooks()
 	s.registerRegistries()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -113,7 +112,7 @@ func (a *app) restore(ctx context.Context, o *databaseFlags, file string) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	rows, err := db.Restore(ctx, io.Reader(in))
+	rows, err := db.Restore(ctx, in)
 	if err != nil {
 		return err
 	}

@@ -181,7 +181,7 @@ func (o *serveOptions) check() error {
 	if _, _, err := net.SplitHostPort(o.listen); err != nil {
 		return fmt.Errorf("--listen %s: want HOST:PORT, as in 127.0.0.1:8080 or :8080", o.listen)
 	}
-	return nil
+	return server.CheckPublicURL(strings.TrimSuffix(o.publicURL, "/"))
 }
 
 func (o *serveOptions) runOptions(log *slog.Logger) (*server.RunOptions, error) {

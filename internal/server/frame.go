@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -66,7 +67,7 @@ func (s *Server) frame(next http.Handler) http.Handler {
 // panicked answers in the place of a handler that couldn't. http.ErrAbortHandler is
 // how handlers cut off what they have begun.
 func (s *Server) panicked(w *seenWriter, r *http.Request, p any) {
-	if p == http.ErrAbortHandler {
+	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(p)
 	}
 	s.o.Log.ErrorContext(r.Context(), "panic in a handler", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
@@ -116,13 +117,14 @@ func (s *Server) headers(h http.Header, note *requestNote) {
 	}
 }
 
+// plainWord are the characters that a request id of a client may have.
+const plainWord = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
+
 // requestID is the one that a proxy gave, when it is a plain word, or a new one.
 func requestID(r *http.Request) string {
 	id := r.Header.Get("X-Request-Id")
 	const longest = 64
-	if id == "" || len(id) > longest || strings.IndexFunc(id, func(c rune) bool {
-		return !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_')
-	}) >= 0 {
+	if id == "" || len(id) > longest || strings.Trim(id, plainWord) != "" {
 		return rand.Text()
 	}
 	return id

@@ -95,13 +95,6 @@ func overAll(op *huma.Operation) string {
 // isScoped tells whether a role over some repositories is enough.
 func isScoped(op *huma.Operation) bool { b, _ := op.Metadata["scoped"].(bool); return b }
 
-// scoped marks an operation as one whose handler leaves out what isn't in the scope
-// of who asks (auth.From(ctx).Scope(role)). Those of viewers and developers are.
-func scoped(op huma.Operation) huma.Operation {
-	op.Metadata["scoped"] = true
-	return op
-}
-
 // audit writes to the audit log what who asks has changed: action is the id of the
 // operation, target what was changed by name. It is called before the answer, so that
 // a change that can't be written down is told as an error.

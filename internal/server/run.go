@@ -76,7 +76,7 @@ func Run(ctx context.Context, o RunOptions) (err error) {
 	defer listener.Close() // closed by the server before, if it came that far
 	r := &runner{o: o, id: o.Host + "-" + rand.Text()[:8], started: time.Now()}
 	if o.OTLPEndpoint != "" {
-		stop := func(context.Context) error { return nil }
+		var stop func(context.Context) error
 		if r.o.Tracer, stop, err = startTraces(ctx, o.OTLPEndpoint, o.Version, r.id); err != nil {
 			return err
 		}

@@ -91,6 +91,15 @@ type Server struct {
 // secure tells whether browsers reach the server by https.
 func (o *Options) secure() bool { return o.TLS || strings.HasPrefix(o.PublicURL, "https://") }
 
+// CheckPublicURL tells why it can't be Options.PublicURL; nil when it can.
+func CheckPublicURL(text string) error {
+	u, err := url.Parse(text)
+	if text != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.Path != "" || u.RawQuery != "") {
+		return fmt.Errorf("public URL %q: want https://HOST without a path", text)
+	}
+	return nil
+}
+
 // New makes a server.
 func New(o Options) (*Server, error) {
 	if o.DB == nil {
@@ -102,8 +111,8 @@ func New(o Options) (*Server, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if u, err := url.Parse(o.PublicURL); o.PublicURL != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.Path != "" || u.RawQuery != "") {
-		return nil, fmt.Errorf("server: public URL %q: want https://HOST without a path", o.PublicURL)
+	if err := CheckPublicURL(o.PublicURL); err != nil {
+		return nil, fmt.Errorf("server: %w", err)
 	}
 	o.Log = slog.New(requestLog{o.Log.Handler()})
 	s := &Server{o: o, mux: http.NewServeMux(), submitting: make(chan struct{}, maxSubmitting)}
@@ -150,8 +159,8 @@ func (s *Server) Handler() http.Handler { return s.handler }
 
 // operation describes a handler: what it does, the least role that may ask
 // for it, and the part of the API it belongs to. For viewers and developers the role
-// over some repositories is enough; for what security and administrators do it must be
-// over all (else see scoped).
+// over some repositories is enough, and their handlers leave out what isn't in it; for what security and
+// administrators do it must be over all.
 func operation(method, path, id, summary, part string, role auth.Role) huma.Operation {
 	op := huma.Operation{
 		Method: method, Path: "/api/v1" + path, OperationID: id, Summary: summary, Tags: []string{part},

@@ -36,13 +36,13 @@ type recent[T any] struct {
 	held T
 }
 
-func (r *recent[T]) get(ctx context.Context, now time.Time, make func(context.Context) (T, error)) (T, error) {
+func (r *recent[T]) get(ctx context.Context, now time.Time, ask func(context.Context) (T, error)) (T, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if now.Sub(r.at) < pollEvery {
 		return r.held, nil
 	}
-	v, err := make(ctx)
+	v, err := ask(ctx)
 	if err == nil {
 		r.held, r.at = v, now
 	}

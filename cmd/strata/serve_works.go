@@ -27,8 +27,11 @@ func (o *serveOptions) works(db *store.DB, layers *jobs.Layers, court *jobs.Cour
 		registries := &jobs.Registries{DB: db, Log: log, Guarded: w.Client.Transport}
 		runner := &analyzer.Runner{Analyzers: analyzer.Default(), Memory: &analyzer.Memory{Limit: int64(o.memory) / 4}}
 		scans := &jobs.Scans{DB: db, Registries: registries, Runner: runner, Cache: layers, Log: log,
-			Then: func(ctx context.Context, _ []int64) error {
-				return w.Enqueue(ctx, jobs.Job{Kind: jobs.Match, Priority: jobs.ForNews})
+			Then: func(ctx context.Context, images []int64) error {
+				if err := db.DueWatches(ctx, images); err != nil {
+					return err
+				}
+				return w.Enqueue(ctx, jobs.Job{Kind: jobs.Match, Priority: jobs.ForNews}, jobs.Job{Kind: jobs.Judge, Priority: jobs.ForNews})
 			}}
 		crawls := &jobs.Crawls{DB: db, Registries: registries, Enqueue: w.Enqueue, Every: o.crawlEvery, Log: log}
 		syncs, err := o.syncs(db, w, dir, log)

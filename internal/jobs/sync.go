@@ -142,6 +142,16 @@ func (s *Syncs) Match(ctx context.Context) error {
 	if m.Images > 0 {
 		err = errors.Join(err, s.Enqueue(ctx, Job{Kind: Judge, Priority: ForNews}))
 	}
+	return errors.Join(err, s.askForNew(ctx))
+}
+
+// askForNew asks for a Sync at once when packages are of ecosystems that were never
+// asked for: the first results are not to wait for a Reconcile.
+func (s *Syncs) askForNew(ctx context.Context) error {
+	due, err := s.Due(ctx)
+	if i := slices.IndexFunc(due, func(j Job) bool { return j.Kind == Sync }); i >= 0 {
+		err = errors.Join(err, s.Enqueue(ctx, due[i]))
+	}
 	return err
 }
 

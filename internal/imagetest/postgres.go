@@ -2,6 +2,7 @@ package imagetest
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -128,8 +129,7 @@ func (s *postgresServer) run(name string, args ...string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(out.Name())
-	defer out.Close()
+	defer func() { _ = errors.Join(out.Close(), os.Remove(out.Name())) }() // it is in the temporary folder
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Run(); err != nil {
 		said, _ := os.ReadFile(out.Name())

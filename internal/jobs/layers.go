@@ -64,7 +64,13 @@ func (c *Layers) get(name layerName) *inventory.Layer {
 		return nil
 	}
 	c.order.MoveToFront(e)
-	return e.Value.(*heldLayer).layer
+	return held(e).layer
+}
+
+// held is what an element of order has; nothing else is put there.
+func held(e *list.Element) *heldLayer {
+	h, _ := e.Value.(*heldLayer)
+	return h
 }
 
 func (c *Layers) put(name layerName, l *inventory.Layer) {
@@ -86,7 +92,9 @@ func (c *Layers) put(name layerName, l *inventory.Layer) {
 	}
 	c.held[name] = c.order.PushFront(h)
 	for c.size += h.size; c.size > limit; {
-		oldest := c.order.Remove(c.order.Back()).(*heldLayer)
+		back := c.order.Back()
+		oldest := held(back)
+		c.order.Remove(back)
 		delete(c.held, oldest.layerName)
 		c.size -= oldest.size
 	}

@@ -18,9 +18,8 @@ func (s *Server) registerImages() {
 	huma.Register(s.api, operation("GET", "/images/{id}", "get-image", "Show an image with its layers and tags", "images", auth.Viewer), s.getImage)
 	huma.Register(s.api, operation("GET", "/images/{id}/packages", "list-image-packages", "List the packages of an image, those of lower layers too", "images", auth.Viewer), s.listImagePackages)
 	huma.Register(s.api, operation("GET", "/images/{id}/report", "get-report", "The report of an image, as strata scan makes it", "images", auth.Viewer), s.getReport)
-	// Names of packages and licences tell nothing of whose they are.
-	huma.Register(s.api, operation("GET", "/packages", "list-packages", "List package versions by name, with how many images have them", "packages", auth.Viewer), s.listPackages)
-	huma.Register(s.api, operation("GET", "/licenses", "list-licenses", "List licences, with how many package versions have them", "licences", auth.Viewer), s.listLicenses)
+	huma.Register(s.api, whole(operation("GET", "/packages", "list-packages", "List package versions by name, with how many images have them", "packages", auth.Viewer)), s.listPackages)
+	huma.Register(s.api, whole(operation("GET", "/licenses", "list-licenses", "List licences, with how many package versions have them", "licences", auth.Viewer)), s.listLicenses)
 }
 
 // scopeOf are the globs of the repositories over which who asks has a role; nil for

@@ -95,6 +95,13 @@ func overAll(op *huma.Operation) string {
 // isScoped tells whether a role over some repositories is enough.
 func isScoped(op *huma.Operation) bool { b, _ := op.Metadata["scoped"].(bool); return b }
 
+// whole marks an operation of viewers whose handler tells of all repositories: a role
+// over some is not enough.
+func whole(op huma.Operation) huma.Operation {
+	op.Metadata["scoped"] = false
+	return op
+}
+
 // audit writes to the audit log what who asks has changed: action is the id of the
 // operation, target what was changed by name. It is called before the answer, so that
 // a change that can't be written down is told as an error.

@@ -159,8 +159,8 @@ func (s *Server) Handler() http.Handler { return s.handler }
 
 // operation describes a handler: what it does, the least role that may ask
 // for it, and the part of the API it belongs to. For viewers and developers the role
-// over some repositories is enough, and their handlers leave out what isn't in it; for what security and
-// administrators do it must be over all.
+// over some repositories is enough; for what security and administrators do it must be
+// over all (else see whole).
 func operation(method, path, id, summary, part string, role auth.Role) huma.Operation {
 	op := huma.Operation{
 		Method: method, Path: "/api/v1" + path, OperationID: id, Summary: summary, Tags: []string{part},

@@ -35,9 +35,7 @@ func allRows(t *testing.T, db *DB) map[string][]string {
 			t.Fatal(err)
 		}
 		_ = tx.Rollback()
-		for _, l := range strings.Split(b.String(), "\n")[1:] {
-			out[table] = append(out[table], l)
-		}
+		out[table] = strings.Split(b.String(), "\n")[1:]
 	}
 	for _, lines := range out {
 		sortLines(lines)

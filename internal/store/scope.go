@@ -21,13 +21,14 @@ func InScope(scope []string, name string) bool { return scope == nil || MatchNam
 // star before the last one takes need not be thought over again, but where only the
 // wider ** can.
 func matchGlob(glob, name string) bool {
-	if i := strings.IndexByte(glob, '*'); i < 0 {
+	i := strings.IndexByte(glob, '*')
+	if i < 0 {
 		return glob == name
-	} else if !strings.HasPrefix(name, glob[:i]) {
-		return false
-	} else {
-		glob, name = glob[i:], name[i:]
 	}
+	if !strings.HasPrefix(name, glob[:i]) {
+		return false
+	}
+	glob, name = glob[i:], name[i:]
 	// reach[j]: the part of the glob so far can match name[:j].
 	reach := make([]bool, len(name)+1)
 	reach[0] = true

@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"time"
 
 	"strata/internal/advisory"
 	"strata/internal/analyzer"
 	"strata/internal/jobs"
+	"strata/internal/notify"
 	"strata/internal/server"
 	"strata/internal/store"
 )
@@ -40,6 +42,7 @@ func (o *serveOptions) works(db *store.DB, layers *jobs.Layers, court *jobs.Cour
 		}
 		reconciles := &jobs.Reconciles{DB: db, Enqueue: w.Enqueue, More: syncs.Due, AnalyzerSet: analyzer.SetVersion}
 		works := []jobs.Work{scans.Work(), crawls.Work(), reconciles.Work(), jobs.RetainWork(db, keepImages, keepHistory, log), court.Work()}
+		works = append(works, jobs.DeliverWork(jobs.DeliverOptions{DB: db, Sender: notify.NewSender(w.Client), PublicURL: strings.TrimSuffix(o.publicURL, "/"), Log: log}))
 		return append(works, o.scheduled(syncs)...), nil
 	}
 }

@@ -106,6 +106,8 @@ type runner struct {
 func (r *runner) run(ctx context.Context, listener net.Listener) (err error) {
 	r.o.TLS = r.o.TLSCert != ""
 	r.o.Enqueue = r.enqueue
+	const patience = 30 * time.Second
+	r.o.Client = guardedClient(r.o.AllowPrivateAddresses, patience)
 	r.o.QueueReady = func(ctx context.Context) error { return r.queue.Ready(ctx) }
 	if r.server, err = New(r.o.Options); err != nil {
 		return err
@@ -229,8 +231,7 @@ func (r *runner) works() ([]jobs.Work, error) {
 	if r.o.Works == nil {
 		return nil, nil
 	}
-	const patience = 30 * time.Second
-	works, err := r.o.Works(Wiring{Enqueue: r.enqueue, Client: guardedClient(r.o.AllowPrivateAddresses, patience), Instance: r.id})
+	works, err := r.o.Works(Wiring{Enqueue: r.enqueue, Client: r.o.Client, Instance: r.id})
 	for i := range works {
 		works[i] = r.server.metrics.counted(traced(r.o.Tracer, r.counted(works[i])))
 	}

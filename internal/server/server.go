@@ -42,6 +42,8 @@ type Options struct {
 	// Judge gives a report the verdict of the policies for images of a name
 	// ("REGISTRY/REPOSITORY:TAG"); nil leaves it without.
 	Judge func(ctx context.Context, name string, r *report.Report) error
+	// Client sends test messages to receivers; nil is one that asks public addresses only.
+	Client *http.Client
 	// Version of the program.
 	Version string
 	// PublicURL is what users reach the server by ("https://strata.example"); empty for
@@ -152,6 +154,7 @@ func (s *Server) routes() {
 	s.registerJobs()
 	s.registerSubmissions()
 	s.registerHarbor()
+	s.registerReceivers()
 }
 
 // Handler answers the requests of one listener.

@@ -1,0 +1,152 @@
+package store
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+)
+
+// violate makes n images in the repositories of an owner, each with an open violation.
+func violate(t *testing.T, db *DB, n int, owner, vulnerability string) {
+	t.Helper()
+	var registry, repository, watch int64
+	one := func(to *int64, query string, args ...any) {
+		t.Helper()
+		if err := db.db.QueryRowContext(t.Context(), query, args...).Scan(to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	one(&registry, `INSERT INTO registries (name, url, kind, settings, created_at, updated_at) VALUES ('hub', 'https://hub.example', 'crawled', '{}', 1, 1) ON CONFLICT (name) DO UPDATE SET updated_at = 1 RETURNING id`)
+	one(&repository, `INSERT INTO repositories (registry, name, owner, seen_at) VALUES ($1, $2, $3, 1) ON CONFLICT (registry, name) DO UPDATE SET seen_at = 1 RETURNING id`, registry, owner+"/app", owner)
+	one(&watch, `SELECT id FROM watches`)
+	for i := range n {
+		var manifest, image, id int64
+		digest := fmt.Sprintf("sha256:%s-%s-%d", owner, vulnerability, i)
+		one(&manifest, `INSERT INTO manifests (repository, digest, state, found_at) VALUES ($1, $2, 'scanned', 1) RETURNING id`, repository, digest)
+		one(&image, `INSERT INTO images (digest, config_digest, platform, reference, analyzer_set, layers, top, size, document, found_at, scanned_at)
+			VALUES ($1, 'c', 'linux/amd64', 'r', 'a', 1, 1, 1, $2, 1, 1) RETURNING id`, digest, []byte{1})
+		if _, err := db.db.ExecContext(t.Context(), `INSERT INTO manifest_images (manifest, image) VALUES ($1, $2)`, manifest, image); err != nil {
+			t.Fatal(err)
+		}
+		one(&id, `INSERT INTO tags (repository, name, manifest, from_at) VALUES ($1, $2, $3, 1) RETURNING id`, repository, fmt.Sprintf("%s-%d", vulnerability, i), manifest)
+		one(&id, `INSERT INTO violations (watch, image, policy, rule, subject, decision, vulnerability, severity, message, first_seen_at, last_seen_at)
+			VALUES ($1, $2, 'p', 'r', $3, 'fail', $4, 3, 'm', 1, 1) RETURNING id`, watch, image, []byte(vulnerability), vulnerability)
+	}
+}
+
+func receiverAndWatch(t *testing.T, db *DB, schedule string) {
+	t.Helper()
+	secret := "whsec_c2VjcmV0"
+	r := &Receiver{Name: "hook", Kind: "webhook", Settings: ReceiverSettings{URL: "https://hook.example/x", Schedule: schedule}}
+	if err := db.PutReceiver(t.Context(), r, &secret); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.PutWatch(t.Context(), &Watch{Name: "all", Receivers: []string{"hook", "nobody"}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Many images of one owner make one message, whoever routes, and each is told once.
+func TestRouteOnce(t *testing.T) {
+	onEngines(t, func(t *testing.T, db *DB) {
+		receiverAndWatch(t, db, "")
+		violate(t, db, 30, "ann", "CVE-1")
+		violate(t, db, 2, "bob", "CVE-1")
+		var all sync.WaitGroup
+		for range 3 {
+			all.Go(func() {
+				if _, err := db.RouteViolations(t.Context(), 0); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		violate(t, db, 1, "ann", "CVE-2")
+		if n, err := db.RouteViolations(t.Context(), 0); n != 1 || err != nil {
+			t.Errorf("%d, %v", n, err)
+		}
+		got, err := db.ClaimNotifications(t.Context(), 10, time.Minute)
+		if err != nil || len(got) != 3 {
+			t.Fatalf("%d notifications, %v", len(got), err)
+		}
+		counts := map[string]int{}
+		for _, n := range got {
+			var groups []NotificationGroup
+			if err := json.Unmarshal([]byte(n.Payload), &groups); err != nil || len(groups) != 1 {
+				t.Fatalf("%s %v", n.Payload, err)
+			}
+			g := groups[0]
+			counts[g.Vulnerability+g.Owner] = g.ImageCount
+			if len(g.Images) != min(g.ImageCount, namesInGroup) {
+				t.Errorf("%d names of %d", len(g.Images), g.ImageCount)
+			}
+		}
+		if fmt.Sprint(counts) != "map[CVE-1ann:30 CVE-1bob:2 CVE-2ann:1]" {
+			t.Error(counts)
+		}
+		if again, err := db.ClaimNotifications(t.Context(), 10, time.Minute); err != nil || len(again) != 0 {
+			t.Errorf("claimed twice: %v, %v", again, err)
+		}
+	})
+}
+
+// One that dies after it has sent: the same delivery goes again, and what it records later
+// counts for nothing.
+func TestDeliveryAfterCrash(t *testing.T) {
+	onEngines(t, func(t *testing.T, db *DB) {
+		receiverAndWatch(t, db, "")
+		violate(t, db, 1, "ann", "CVE-1")
+		if _, err := db.RouteViolations(t.Context(), 0); err != nil {
+			t.Fatal(err)
+		}
+		dead, err := db.ClaimNotifications(t.Context(), 1, -time.Second)
+		if err != nil || len(dead) != 1 {
+			t.Fatalf("%v %v", dead, err)
+		}
+		next, err := db.ClaimNotifications(t.Context(), 1, time.Minute)
+		if err != nil || len(next) != 1 || next[0].Delivery != dead[0].Delivery || next[0].Payload != dead[0].Payload {
+			t.Fatalf("%v %v", next, err)
+		}
+		if err := db.NotificationSent(t.Context(), dead[0].ID, dead[0].Fence); !errors.Is(err, ErrConflict) {
+			t.Error(err)
+		}
+		if err := db.NotificationFailed(t.Context(), next[0].ID, next[0].Fence, "no", time.Time{}); err != nil {
+			t.Error(err)
+		}
+		if err := db.ResendNotification(t.Context(), next[0].ID); err != nil {
+			t.Error(err)
+		}
+		last, err := db.ClaimNotifications(t.Context(), 1, time.Minute)
+		if err != nil || len(last) != 1 || last[0].Attempts != 3 || last[0].Delivery != dead[0].Delivery {
+			t.Fatalf("%v %v", last, err)
+		}
+		if err := db.NotificationSent(t.Context(), last[0].ID, last[0].Fence); err != nil {
+			t.Error(err)
+		}
+		if list, err := db.Notifications(t.Context(), "sent", 0, 5); err != nil || len(list) != 1 || list[0].ReceiverName != "hook" {
+			t.Errorf("%v %v", list, err)
+		}
+	})
+}
+
+func TestDigest(t *testing.T) {
+	onEngines(t, func(t *testing.T, db *DB) {
+		receiverAndWatch(t, db, "daily 08:00 Europe/Berlin")
+		for _, cve := range []string{"CVE-1", "CVE-2"} {
+			violate(t, db, 1, "ann", cve)
+			if _, err := db.RouteViolations(t.Context(), 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if list, err := db.Notifications(t.Context(), "", 0, 5); err != nil || len(list) != 1 || !list[0].DueAt.After(time.Now()) {
+			t.Errorf("%v %v", list, err)
+		}
+	})
+	now := time.Date(2026, 3, 28, 12, 0, 0, 0, time.UTC) // the night before summer time
+	if at, err := nextDigest("daily 08:00 Europe/Berlin", now); err != nil || !at.Equal(time.Date(2026, 3, 29, 6, 0, 0, 0, time.UTC)) {
+		t.Errorf("%v %v", at, err)
+	}
+}

@@ -10,10 +10,10 @@ FUZZTIME ?= 10s
 # The linters live in a module of their own (docs/decisions/0002-tools-module.md).
 TOOL := go tool -modfile=tools/go.mod
 
-.PHONY: help build demo test check lint vuln bench generate fuzz cover clean
+.PHONY: help build demo test check lint vuln bench bench-fleet generate fuzz cover clean
 
 help: ## list the tasks
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/strata, one static binary
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/strata ./cmd/strata
@@ -42,6 +42,9 @@ vuln: ## look for known vulnerabilities in what Strata calls
 
 bench: ## measure scans against the floor: read, hash, decompress, walk
 	scripts/bench.sh
+
+bench-fleet: ## measure a fleet of 100,000 images in PostgreSQL and SQLite
+	scripts/bench-fleet.sh
 
 generate: ## write generated files anew
 	go generate ./...

@@ -148,6 +148,7 @@ func (s *Server) routes() {
 	s.registerImages()
 	s.registerFeeds()
 	s.registerFindings()
+	s.registerImpact()
 	s.registerPolicies()
 	s.registerHooks()
 	s.registerRegistries()

@@ -23,8 +23,10 @@ type testFleet struct {
 // grow adds an image upon the layers of another, or upon none.
 func (f *testFleet) grow() Contents {
 	var below []*inventory.Layer
+	var base *image.Base
 	if len(f.stacks) > 0 && f.r.IntN(5) > 0 {
 		below = f.stacks[f.r.IntN(len(f.stacks))]
+		base = &image.Base{Layers: len(below)}
 	}
 	layers := slices.Clone(below)
 	for range 1 + f.r.IntN(3) {
@@ -35,7 +37,7 @@ func (f *testFleet) grow() Contents {
 	m := &image.Image{
 		Reference: fmt.Sprintf("registry.example/team/app%d:1", n), Repository: fmt.Sprintf("registry.example/team/app%d", n), Tag: "1",
 		Digest: image.Digest(fmt.Sprintf("sha256:%064x", f.r.Uint64())), ConfigDigest: image.Digest(fmt.Sprintf("sha256:%064x", f.r.Uint64())),
-		Platform: image.Platform{OS: "linux", Architecture: "amd64"}, Created: time.Date(2026, 1, 1+n%28, 0, 0, 0, 0, time.UTC),
+		Platform: image.Platform{OS: "linux", Architecture: "amd64"}, Base: base, Created: time.Date(2026, 1, 1+n%28, 0, 0, 0, 0, time.UTC),
 	}
 	for i, l := range layers {
 		m.Layers = append(m.Layers, image.Layer{Index: i, DiffID: l.DiffID, Size: 100, CreatedBy: fmt.Sprintf("RUN step %d", i)})

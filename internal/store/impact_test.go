@@ -573,3 +573,95 @@ func TestVersionRange(t *testing.T) {
 		t.Errorf("without ecosystem: %v", err)
 	}
 }
+
+// FixFirst says what a recomputation says of what each layer, and each base, introduces.
+func TestFixFirstIsWhatInventoriesSay(t *testing.T) {
+	onEngines(t, func(t *testing.T, db *DB) {
+		w := newTestWorld(t, db, 21, 30)
+		for _, scope := range [][]string{nil, {"r0.example/**"}} {
+			for _, bases := range []bool{false, true} {
+				got, err := db.FixFirst(t.Context(), FixFirstQuery{Bases: bases, Scope: scope, Limit: 100})
+				if err != nil {
+					t.Fatal(err)
+				}
+				var lines []string
+				for i, l := range got.Items {
+					key := l.DiffID
+					if bases {
+						key = fmt.Sprint(l.BaseID)
+					}
+					lines = append(lines, fmt.Sprintf("%s heals %d (%d critical, %d high) in %d images, at most %d", key, l.Healed, l.Critical, l.High, l.Images, l.Findings))
+					if i > 0 && l.Healed > got.Items[i-1].Healed {
+						t.Errorf("row %d is better than the one before", i)
+					}
+				}
+				slices.Sort(lines)
+				want := w.healed(t, scope, bases)
+				if diff := cmp.Diff(want[:min(len(want), 100)], lines); diff != "" || len(want) > 100 || len(want) == 0 && scope == nil {
+					t.Errorf("bases %v, scope %v: %d wanted (-brute force +database):\n%s", bases, scope, len(want), diff)
+				}
+			}
+		}
+	})
+}
+
+// healed goes through the inventories: each package version that a layer introduces and
+// that is present, with each of its findings.
+func (w *testWorld) healed(t *testing.T, scope []string, bases bool) (out []string) {
+	type sum struct {
+		all, critical, high int
+		byImage             map[int]int
+	}
+	sums := map[string]*sum{}
+	for i, c := range w.images {
+		if !w.visible(i, scope) {
+			continue
+		}
+		base := w.one(t, `SELECT COALESCE(base, 0) FROM images WHERE id = $1`, w.ids[i])
+		below := slices.Index(w.ids, base)
+		done := map[string]bool{}
+		for j := range c.Inventory.Packages {
+			p := &c.Inventory.Packages[j]
+			id := w.packageIDs[packageKey(p)]
+			at := fmt.Sprint(id, " ", p.Layer)
+			if p.State != inventory.Present || p.Owner != "" && !p.Distribution() || done[at] {
+				continue
+			}
+			done[at] = true
+			key := string(c.Image.Layers[p.Layer].DiffID)
+			if bases {
+				if below < 0 || p.Layer >= len(w.images[below].Image.Layers) {
+					continue
+				}
+				key = fmt.Sprint(base)
+			}
+			for _, findings := range w.findings {
+				f, ok := findings[id]
+				if !ok || f.aside != "" || f.fixed == "" {
+					continue
+				}
+				if sums[key] == nil {
+					sums[key] = &sum{byImage: map[int]int{}}
+				}
+				s := sums[key]
+				s.all++
+				s.byImage[i]++
+				if f.severity == 4 {
+					s.critical++
+				}
+				if f.severity == 3 {
+					s.high++
+				}
+			}
+		}
+	}
+	for key, s := range sums {
+		most := 0
+		for _, n := range s.byImage {
+			most = max(most, n)
+		}
+		out = append(out, fmt.Sprintf("%s heals %d (%d critical, %d high) in %d images, at most %d", key, s.all, s.critical, s.high, len(s.byImage), most))
+	}
+	slices.Sort(out)
+	return out
+}

@@ -167,3 +167,12 @@ func (c *Cache) decodeImage(blob []byte) *image.Image {
 	}
 	return m
 }
+
+// Images gives all images seen, those seen last first. They have no Content.
+func (c *Cache) Images(ctx context.Context) ([]*image.Image, error) {
+	images, err := c.images(ctx, `SELECT image FROM images ORDER BY seen_at DESC, id DESC`)
+	if err != nil {
+		return nil, fmt.Errorf("cache: images: %w", err)
+	}
+	return images, nil
+}

@@ -10,6 +10,6 @@ export STRATA_BENCH_IMAGES=${STRATA_BENCH_IMAGES:-100000}
 out=$(mktemp)
 trap 'rm -f "$out"' EXIT
 echo "a fleet of $STRATA_BENCH_IMAGES images, on $(nproc) processors"
-go test -run '^TestFleetBenchmark$' -count 1 -timeout 120m "$@" ./internal/store | tee "$out" |
+go test -v -run '^TestFleetBenchmark$' -count 1 -timeout 120m "$@" ./internal/store | tee "$out" |
   awk -F '\t' '$1 == "fleet" { printf "%-11s %-58s %-48s %s\n", $2, $3, $4, $5; fflush(); next } { print > "/dev/stderr" }'
 grep -q '^fleet' "$out" || { echo 'bench-fleet: nothing was measured' >&2; exit 1; }

@@ -42,16 +42,16 @@ func newImpactCommand(a *app) *cobra.Command {
 	o := &impactOptions{}
 	cmd := &cobra.Command{
 		Use:     "impact [flags] [VULNERABILITY | PURL]",
-		Short:   "Tell which images have a vulnerability, package or licence, and where",
+		Short:   "Tell which images have a vulnerability, package or licence",
 		Example: impactExamples,
-		Long: `Tell which images have a vulnerability, a package or a licence: in which layer, by
-which instruction, whether it is still present or was shadowed or removed by a later
-layer, and which version fixes it. Or which images are built upon a base or have a
-layer. Or, by --fix-first, of which layers one rebuild heals most.
+		Long: `Tell which images have a vulnerability, a package or a licence: in which layer,
+by which instruction, whether it is still present or was shadowed or removed by
+a later layer, and which version fixes it. Or which images are built upon a base
+or have a layer. Or, by --fix-first, of which layers one rebuild heals most.
 
-With --server it is asked of ` + "`strata serve`" + `, over all images in all registries.
-Without, of the images that were scanned on this machine with the cache: what is in
-their layers is known, and no image is read again.
+With --server it is asked of ` + "`strata serve`" + `, over all images in all
+registries. Without, of the images that were scanned on this machine with the
+cache: what is in their layers is known, and no image is read again.
 
 Exit codes:
   0  answered

@@ -69,10 +69,14 @@ type fleetLayer struct{ segment, layer, chain int32 }
 type fleetPosition struct{ image, position int32 }
 
 // touchImages tells all instances that layers or repositories of the images of a
-// condition on images have changed; before they are deleted, too. lockCounts has to go
-// before: who comes later gets the greater revision, and is seen later.
+// condition on images have changed; before they are deleted, too. Who comes later waits
+// for the transaction before, gets the greater revision, and is seen later. Who takes
+// lockCounts as well takes it first.
 func touchImages(ctx context.Context, tx *sql.Tx, condition string, args ...any) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO image_changes (image, revision) SELECT id, (SELECT due_at FROM schedules WHERE name = 'counts') FROM images WHERE `+condition+`
+	if _, err := tx.ExecContext(ctx, `UPDATE schedules SET due_at = due_at + 1 WHERE name = 'fleet'`); err != nil {
+		return err
+	}
+	_, err := tx.ExecContext(ctx, `INSERT INTO image_changes (image, revision) SELECT id, (SELECT due_at FROM schedules WHERE name = 'fleet') FROM images WHERE `+condition+`
 		ON CONFLICT (image) DO UPDATE SET revision = excluded.revision`, args...)
 	return err
 }
@@ -86,7 +90,7 @@ func imagesOfManifests(condition string) string {
 func (d *DB) readFleet(ctx context.Context, read func(*fleet) error) error {
 	f := &d.fleet
 	var revision int64
-	err := d.db.QueryRowContext(ctx, `SELECT due_at FROM schedules WHERE name = 'counts'`).Scan(&revision)
+	err := d.db.QueryRowContext(ctx, `SELECT due_at FROM schedules WHERE name = 'fleet'`).Scan(&revision)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}

@@ -243,7 +243,7 @@ func (w *testWorld) answer(t *testing.T, scope []string, wanted func(int64, *inv
 		if findings != nil {
 			*[]*int{&a.totals.Severity.Unknown, &a.totals.Severity.Low, &a.totals.Severity.Medium, &a.totals.Severity.High, &a.totals.Severity.Critical}[worst]++
 		}
-		if base := w.one(t, `SELECT COALESCE(base, 0) FROM images WHERE id = $1`, w.ids[i]); base != 0 {
+		if base := w.one(t, `SELECT COALESCE(base, 0) FROM images WHERE id = $1`, w.ids[i]); base != 0 && slices.Contains(w.ids, base) {
 			bases[base] = true
 		}
 		for _, h := range hits {

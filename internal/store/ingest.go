@@ -125,7 +125,10 @@ func (d *DB) putContents(ctx context.Context, c *Contents) (id int64, err error)
 		if err := in.layers(ctx, id); err != nil {
 			return err
 		}
-		if err := countImages(ctx, tx, []int64{id}); err != nil {
+		if err := d.shareCounts(ctx, tx); err != nil {
+			return err
+		}
+		if err := countLocked(ctx, tx, []int64{id}); err != nil {
 			return err
 		}
 		return touchImages(ctx, tx, "id = "+strconv.FormatInt(id, 10))
@@ -503,9 +506,20 @@ func presentPackages(condition string) string {
 }
 
 // lockCounts makes transactions that change findings or counts wait for each other,
-// on PostgreSQL; on SQLite all writers do. due_at counts them (touchImages).
+// on PostgreSQL; on SQLite all writers do.
 func lockCounts(ctx context.Context, tx *sql.Tx) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO schedules (name, due_at) VALUES ('counts', 1) ON CONFLICT (name) DO UPDATE SET due_at = schedules.due_at + 1`)
+	_, err := tx.ExecContext(ctx, `INSERT INTO schedules (name, due_at) VALUES ('counts', 0) ON CONFLICT (name) DO UPDATE SET due_at = 0`)
+	return err
+}
+
+// shareCounts makes a transaction that counts the findings of a new image wait for those
+// that have lockCounts, and these for it; others like it go on. Only PostgreSQL has, and
+// needs, such a lock.
+func (d *DB) shareCounts(ctx context.Context, tx *sql.Tx) error {
+	if d.pool == nil {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, `SELECT due_at FROM schedules WHERE name = 'counts' FOR SHARE`)
 	return err
 }
 
@@ -516,6 +530,11 @@ func countImages(ctx context.Context, tx *sql.Tx, ids []int64) error {
 	if err := lockCounts(ctx, tx); err != nil {
 		return err
 	}
+	return countLocked(ctx, tx, ids)
+}
+
+// countLocked is countImages for who has a lock on counts.
+func countLocked(ctx context.Context, tx *sql.Tx, ids []int64) error {
 	for batch := range slices.Chunk(ids, lookupBatch) {
 		in := ""
 		for i, id := range batch {

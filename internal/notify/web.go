@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -36,7 +37,7 @@ func (s *Sender) post(ctx context.Context, to, contentType string, body any, hea
 	}
 	answer, err := s.Client.Do(r)
 	if err != nil {
-		if u, ok := err.(*url.Error); ok {
+		if u, ok := errors.AsType[*url.Error](err); ok {
 			err = u.Err
 		}
 		return fmt.Errorf("request to %s: %w", r.URL.Host, err)

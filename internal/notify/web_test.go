@@ -36,7 +36,7 @@ func TestWebhookIsSigned(t *testing.T) {
 		t.Fatal(err)
 	}
 	mac := hmac.New(sha256.New, []byte("secret"))
-	io.WriteString(mac, header.Get("webhook-id")+"."+header.Get("webhook-timestamp")+"."+string(body))
+	_, _ = io.WriteString(mac, header.Get("webhook-id")+"."+header.Get("webhook-timestamp")+"."+string(body))
 	if got := header.Get("webhook-signature"); got != "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)) || header.Get("webhook-id") != "d-1" {
 		t.Errorf("%s %v", got, header)
 	}

@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -29,7 +30,7 @@ func newCourtTest(t *testing.T, location string) *courtTest {
 	t.Helper()
 	c := &courtTest{t: t, now: time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)}
 	now := func() time.Time { return c.now }
-	db, err := store.OpenDB(t.Context(), location, store.DBOptions{Now: now})
+	db, err := store.OpenDB(t.Context(), location, store.DBOptions{Now: now, Key: bytes.Repeat([]byte{7}, store.KeySize)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -84,6 +84,9 @@ func (s *ReceiverSettings) checkMail() error {
 	if s.Host == "" || s.Port < 0 || s.Port > 65535 || !slices.Contains([]string{"", "starttls", "tls", "none"}, s.TLS) {
 		return fmt.Errorf("%w: want the host of an SMTP server, a port, and tls: starttls, tls or none", ErrInvalid)
 	}
+	if s.TLS == "none" && s.Username != "" {
+		return fmt.Errorf("%w: username: a password is sent over TLS only; leave it out, or take tls: starttls or tls", ErrInvalid)
+	}
 	addresses := append([]string{s.From}, s.To...)
 	for _, a := range s.ToOwner {
 		addresses = append(addresses, a)

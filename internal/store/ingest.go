@@ -9,7 +9,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -131,7 +130,7 @@ func (d *DB) putContents(ctx context.Context, c *Contents) (id int64, err error)
 		if err := countLocked(ctx, tx, []int64{id}); err != nil {
 			return err
 		}
-		return touchImages(ctx, tx, "id = "+strconv.FormatInt(id, 10))
+		return touchImages(ctx, tx, "id = $1", id)
 	})
 	return id, err
 }
@@ -536,19 +535,13 @@ func countImages(ctx context.Context, tx *sql.Tx, ids []int64) error {
 // countLocked is countImages for who has a lock on counts.
 func countLocked(ctx context.Context, tx *sql.Tx, ids []int64) error {
 	for batch := range slices.Chunk(ids, lookupBatch) {
-		in := ""
-		for i, id := range batch {
-			if i > 0 {
-				in += ", "
-			}
-			in += strconv.FormatInt(id, 10)
-		}
+		in := placeholders(1, len(batch)) // one text for each number of images, which is planned once
 		_, err := tx.ExecContext(ctx, `WITH present AS (`+presentPackages(`il.image IN (`+in+`)`)+`),
 			found AS (SELECT p.image AS image, f.severity AS severity, COUNT(*) AS n FROM present p JOIN findings f ON f.package = p.package AND f.closed_at IS NULL AND f.aside = ''
 				WHERE NOT EXISTS (SELECT 1 FROM image_layers tl JOIN segment_twins t ON t.segment = tl.segment AND t.package = p.package
 					JOIN findings o ON o.package = t.twin AND o.vulnerability = f.vulnerability AND o.closed_at IS NULL WHERE tl.image = p.image)
 				GROUP BY p.image, f.severity)
-			UPDATE images SET `+countColumns(`COALESCE((SELECT n FROM found WHERE found.image = images.id AND found.severity = %d), 0)`)+` WHERE id IN (`+in+`)`)
+			UPDATE images SET `+countColumns(`COALESCE((SELECT n FROM found WHERE found.image = images.id AND found.severity = %d), 0)`)+` WHERE id IN (`+in+`)`, anys(batch)...)
 		if err != nil {
 			return err
 		}

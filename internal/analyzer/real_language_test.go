@@ -290,7 +290,8 @@ func TestRealHostile(t *testing.T) {
 					got = append(got, p.pkg.Name+" "+p.pkg.Version)
 				}
 			}
-			if d := time.Since(start); d > 20*time.Second {
+			// What is not bounded takes hours; the machine may be busy.
+			if d := time.Since(start); d > 3*time.Minute {
 				t.Errorf("took %v", d)
 			}
 			if diff := cmp.Diff(append([]string{"good 1.0.0"}, tt.want...), got); diff != "" {

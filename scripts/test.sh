@@ -60,8 +60,8 @@ if ! command -v "$(go env CC)" >/dev/null || [[ $(go env CGO_ENABLED) != 1 ]]; t
   say 'left out: the race detector (it needs a C compiler)'
 fi
 
-# All is built on all cores, then tested one package after the other: each loads
-# the cores by itself, and some of them measure memory and time.
+# All is built on all cores, then tested two packages at a time: most wait for programs
+# half of the time. More would disturb those that measure memory and time.
 if [[ ${*:-./...} == ./... ]]; then
   set -- ./...
   go build "${race[@]}" -o /dev/null ./...
@@ -81,4 +81,4 @@ finish() {
 }
 if [[ ! -f $postgres/data/postmaster.pid ]]; then trap finish EXIT; fi
 
-go test "${race[@]}" -timeout 30m -p 1 "$@"
+go test "${race[@]}" -timeout 30m -p 2 "$@"

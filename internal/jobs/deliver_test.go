@@ -24,6 +24,8 @@ import (
 
 // A hook is a receiver of webhooks that refuses the first, and checks the signature of all.
 type hook struct {
+	// refuse is negative to refuse none.
+	refuse int
 	mu     sync.Mutex
 	ids    []string
 	bodies []string
@@ -41,7 +43,7 @@ func (h *hook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer h.mu.Unlock()
 	h.ids = append(h.ids, r.Header.Get("webhook-id"))
 	h.bodies = append(h.bodies, string(body))
-	if len(h.ids) == 1 {
+	if len(h.ids) == 1 && h.refuse >= 0 {
 		http.Error(w, "not now", http.StatusServiceUnavailable)
 	}
 }

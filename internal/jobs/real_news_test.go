@@ -2,9 +2,14 @@ package jobs
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +17,7 @@ import (
 
 	"strata/internal/advisory"
 	"strata/internal/match"
+	"strata/internal/notify"
 	"strata/internal/report"
 	"strata/internal/store"
 )
@@ -49,13 +55,24 @@ func TestRealNews(t *testing.T) {
 		if err := in.db.PutDocument(t.Context(), document); err != nil {
 			t.Fatal(err)
 		}
-		if err := in.db.PutWatch(t.Context(), &store.Watch{Name: "all", Policies: []string{"known"}}); err != nil {
+		told := &hook{refuse: -1}
+		receiver := httptest.NewServer(told)
+		defer receiver.Close()
+		secret := "whsec_" + base64.StdEncoding.EncodeToString([]byte("secret"))
+		if err := in.db.PutReceiver(t.Context(), &store.Receiver{Name: "hook", Kind: "webhook", Settings: store.ReceiverSettings{URL: receiver.URL}}, &secret); err != nil {
+			t.Fatal(err)
+		}
+		n.deliver = DeliverWork(DeliverOptions{DB: in.db, Sender: notify.NewSender(http.DefaultClient), Settle: time.Nanosecond})
+		if err := in.db.PutWatch(t.Context(), &store.Watch{Name: "all", Policies: []string{"known"}, Receivers: []string{"hook"}}); err != nil {
 			t.Fatal(err)
 		}
 		n.advance(filepath.Join(feeds, "osv"), []string{"Alpine", "Debian", "Go", "Maven", "npm", "PyPI", "RubyGems"})
 		before := n.expected(old)
 		if diff := cmp.Diff(before, n.violations(false)); diff != "" {
 			t.Fatalf("by osv (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff(flawsOf(before), told.flaws(t)); diff != "" {
+			t.Errorf("told of by osv (-want +got):\n%s", diff)
 		}
 		fleet.manifests.Store(0)
 		fleet.blobs.Store(0)
@@ -73,10 +90,17 @@ func TestRealNews(t *testing.T) {
 			t.Errorf("resolved (-want +got):\n%s", diff)
 		}
 		n.checkCounts(next)
+		news := slices.DeleteFunc(slices.Clone(after), func(s string) bool { _, old := slices.BinarySearch(before, s); return old })
+		if diff := cmp.Diff(flawsOf(news), told.flaws(t)); diff != "" {
+			t.Errorf("told of by osv-next (-want +got):\n%s", diff)
+		}
 		// Every job again changes nothing.
 		n.advance(filepath.Join(feeds, "osv-next"), []string{"Alpine", "Go", "Maven", "npm"})
 		if diff := cmp.Diff(after, n.violations(false)); diff != "" {
 			t.Errorf("again (-want +got):\n%s", diff)
+		}
+		if again := told.flaws(t); len(again) > 0 {
+			t.Errorf("told of again: %v", again)
 		}
 		if h, m, b := fleet.heads.Load(), fleet.manifests.Load(), fleet.blobs.Load(); h+m+b > 0 {
 			t.Errorf("the registry was asked for %d heads, %d manifests and %d blobs", h, m, b)
@@ -90,6 +114,8 @@ type newsTest struct {
 	db    *store.DB
 	syncs *Syncs
 	court *Court
+	// deliver tells receivers.
+	deliver Work
 }
 
 // advance does the jobs that follow from a state of the feeds.
@@ -107,6 +133,12 @@ func (n *newsTest) advance(mirror string, ecosystems []string) {
 	matched := time.Now()
 	if err := n.court.Do(n.t.Context(), ""); err != nil {
 		n.t.Fatal(err)
+	}
+	for range 2 { // routed, and then due
+		if err := n.deliver.Do(n.t.Context(), ""); err != nil {
+			n.t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
 	}
 	n.t.Logf("%s: synced in %v, matched in %v, judged in %v", filepath.Base(mirror), synced.Sub(began).Round(time.Millisecond), matched.Sub(synced).Round(time.Millisecond), time.Since(matched).Round(time.Millisecond))
 }
@@ -244,4 +276,33 @@ func (n *newsTest) checkCounts(advisories *store.Advisories) {
 			n.t.Errorf("%s: counts %+v, its report has %+v", row.Reference, row.Counts, want)
 		}
 	}
+}
+
+// flawsOf are the vulnerabilities of violations, each once.
+func flawsOf(violations []string) []string {
+	out := []string{}
+	for _, v := range violations {
+		out = append(out, strings.Fields(v)[1])
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// flaws are the vulnerabilities that it was told of since it was last asked, and each
+// time that one was.
+func (h *hook) flaws(t *testing.T) []string {
+	t.Helper()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	out := []string{}
+	for _, body := range h.bodies {
+		for _, m := range regexp.MustCompile(`"vulnerability":"([^"]+)"`).FindAllStringSubmatch(body, -1) {
+			if !endOfLife(m[1]) {
+				out = append(out, m[1])
+			}
+		}
+	}
+	h.bodies = nil
+	slices.Sort(out)
+	return out
 }

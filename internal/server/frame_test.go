@@ -206,7 +206,7 @@ func TestEvents(t *testing.T) {
 			return text.String()
 		}
 		want := `data: {"registry":"` + name + `","due":1,"scanning":0,"scanned":0,"parked":0}`
-		if got := listen(s.token, want, 10*time.Second); !strings.Contains(got, "event: registry\n"+want) {
+		if got := listen(s.token, want, time.Minute); !strings.Contains(got, "event: registry\n"+want) {
 			t.Errorf("not in the stream: %s\n%s", want, got)
 		}
 		if got := listen(some, "data:", 2500*time.Millisecond); !strings.HasPrefix(got, "retry: ") || strings.Contains(got, "data:") {

@@ -154,8 +154,8 @@ func newAdminRetentionCommand(a *app) *cobra.Command {
 		Short: "Delete images that no tag names any more, and old history",
 		Long: `Delete images that no tag has named for some time, with what of layers and packages
 no other image has, and history that is older than is to be kept. The server may go on
-meanwhile, and does the same on its own once a day, when it is told to
-(strata serve --keep-untagged, --keep-history).`,
+meanwhile. It does the same on its own once a day, and keeps images for 90 days and
+history for two years.`,
 		Example: `  strata admin retention --keep-untagged 720h --keep-history 8760h`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

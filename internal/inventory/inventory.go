@@ -200,6 +200,10 @@ type ImagePackage struct {
 // advisories are those that count.
 func (p *ImagePackage) OwnersAffair() bool { return p.Type == "generic" && p.Owner != "" }
 
+// DistroOwned tells that a package of the distribution owns the files of one that is none
+// of its own: its findings are set aside, since the distribution patches it.
+func (p *ImagePackage) DistroOwned() bool { return p.Owner != "" && !p.Distribution() }
+
 // An Image is the view over an image's layers.
 type Image struct {
 	// Distro is that of the final file system; the zero Distro when the image

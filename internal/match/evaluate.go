@@ -330,7 +330,7 @@ func asInstalled(p *inventory.ImagePackage, version string) string {
 // suppression sets aside packages of the distribution that were found by their
 // files, and packages that do not run in a container.
 func suppression(p *inventory.ImagePackage) *Suppression {
-	if p.Owner != "" && !p.Distribution() {
+	if p.DistroOwned() {
 		return &Suppression{By: DistroOwned, Reason: "its files belong to the distribution's package " + p.Owner + ", which the distribution patches"}
 	}
 	if reason := notRun(&p.Package); reason != "" {

@@ -93,11 +93,7 @@ type ImageFindingsInput struct {
 	At string `query:"at" doc:"date (2026-01-31: its end, UTC) or time (RFC 3339); by default now"`
 }
 
-func (s *Server) listImageFindings(ctx context.Context, in *ImageFindingsInput) (*struct {
-	Body struct {
-		Items []store.PackageFinding `json:"items"`
-	}
-}, error) {
+func (s *Server) listImageFindings(ctx context.Context, in *ImageFindingsInput) (*struct{ Body List[store.PackageFinding] }, error) {
 	at, err := timeOr(in.At, "at", s.o.Now())
 	if err != nil {
 		return nil, err
@@ -109,13 +105,8 @@ func (s *Server) listImageFindings(ctx context.Context, in *ImageFindingsInput) 
 	if err != nil {
 		return nil, s.fail(ctx, err)
 	}
-	out := &struct {
-		Body struct {
-			Items []store.PackageFinding `json:"items"`
-		}
-	}{}
-	if out.Body.Items = rows; rows == nil {
-		out.Body.Items = []store.PackageFinding{}
+	if rows == nil {
+		rows = []store.PackageFinding{}
 	}
-	return out, nil
+	return &struct{ Body List[store.PackageFinding] }{List[store.PackageFinding]{Items: rows}}, nil
 }

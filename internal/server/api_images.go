@@ -91,11 +91,7 @@ func (s *Server) visible(ctx context.Context, id int64) error {
 	return s.fail(ctx, err)
 }
 
-func (s *Server) listImagePackages(ctx context.Context, in *ImageInput) (*struct {
-	Body struct {
-		Items []store.ImagePackageRow `json:"items"`
-	}
-}, error) {
+func (s *Server) listImagePackages(ctx context.Context, in *ImageInput) (*struct{ Body List[store.ImagePackageRow] }, error) {
 	if err := s.visible(ctx, in.ID); err != nil {
 		return nil, err
 	}
@@ -103,13 +99,7 @@ func (s *Server) listImagePackages(ctx context.Context, in *ImageInput) (*struct
 	if err != nil {
 		return nil, s.fail(ctx, err)
 	}
-	out := &struct {
-		Body struct {
-			Items []store.ImagePackageRow `json:"items"`
-		}
-	}{}
-	out.Body.Items = rows
-	return out, nil
+	return &struct{ Body List[store.ImagePackageRow] }{List[store.ImagePackageRow]{Items: rows}}, nil
 }
 
 // ReportInput asks for a report.

@@ -125,22 +125,12 @@ func (s *Server) decisionsChanged(ctx context.Context, action, target string) er
 	return s.fail(ctx, s.o.Enqueue(ctx, jobs.Job{Kind: jobs.Judge, Priority: jobs.ForNews}))
 }
 
-func (s *Server) listWatches(ctx context.Context, _ *struct{}) (*struct {
-	Body struct {
-		Items []store.Watch `json:"items"`
-	}
-}, error) {
+func (s *Server) listWatches(ctx context.Context, _ *struct{}) (*struct{ Body List[store.Watch] }, error) {
 	watches, err := s.o.DB.Watches(ctx)
 	if err != nil {
 		return nil, s.fail(ctx, err)
 	}
-	out := &struct {
-		Body struct {
-			Items []store.Watch `json:"items"`
-		}
-	}{}
-	out.Body.Items = watches
-	return out, nil
+	return &struct{ Body List[store.Watch] }{List[store.Watch]{Items: watches}}, nil
 }
 
 // WatchInput is a watch to be written.

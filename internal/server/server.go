@@ -208,6 +208,11 @@ type Page[T any] struct {
 	Next string `json:"next,omitempty" doc:"cursor of the next page; absent on the last"`
 }
 
+// A List is a list that is short enough to be told at once.
+type List[T any] struct {
+	Items []T `json:"items"`
+}
+
 // PageInput is what every list may be asked.
 type PageInput struct {
 	Cursor string `query:"cursor" doc:"where the page begins: next of the page before"`

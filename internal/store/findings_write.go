@@ -194,7 +194,7 @@ func (w *findingsWriter) insert(ctx context.Context, was map[findingKey]openFind
 	columns := []string{"package", "vulnerability", "severity", "score", "kev", "fixed_version", "advisories", "aside", "opened_at"}
 	var news [][]any
 	for batch := range slices.Chunk(rows, 60) {
-		query := `INSERT INTO findings (` + joinColumns(columns) + `) VALUES ` + valueRows(len(batch), len(columns)) + ` RETURNING id, package, vulnerability`
+		query := `INSERT INTO findings (` + strings.Join(columns, ", ") + `) VALUES ` + valueRows(len(batch), len(columns)) + ` RETURNING id, package, vulnerability`
 		err := eachRow(ctx, w.tx, query, slices.Concat(batch...), func(rows *sql.Rows) error {
 			var id int64
 			var k [2]int64
@@ -227,7 +227,7 @@ func (w *findingsWriter) writeVulnerabilities(ctx context.Context) error {
 	columns := []string{"name", "summary", "published", "modified", "kev", "epss", "links"}
 	for batch := range slices.Chunk(rows, 60) {
 		// What is as it was is not written again. Of several packages the last word counts.
-		query := `INSERT INTO found_vulnerabilities (` + joinColumns(columns) + `) VALUES ` + valueRows(len(batch), len(columns)) + `
+		query := `INSERT INTO found_vulnerabilities (` + strings.Join(columns, ", ") + `) VALUES ` + valueRows(len(batch), len(columns)) + `
 			ON CONFLICT (name) DO UPDATE SET summary = excluded.summary, published = excluded.published, modified = excluded.modified, kev = excluded.kev, epss = excluded.epss, links = excluded.links
 			WHERE found_vulnerabilities.modified IS NULL OR found_vulnerabilities.modified <= excluded.modified OR found_vulnerabilities.kev <> excluded.kev`
 		if _, err := w.tx.ExecContext(ctx, query, slices.Concat(batch...)...); err != nil {

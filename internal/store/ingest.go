@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -299,23 +300,12 @@ func (in *ingest) segment(ctx context.Context, s *segment, packages map[rowKey]i
 // insertRows inserts rows into a table, many with a statement; end is what follows.
 func insertRows(ctx context.Context, tx *sql.Tx, table string, columns []string, end string, rows [][]any) error {
 	for batch := range slices.Chunk(rows, max(1, 600/len(columns))) {
-		head := `INSERT INTO ` + table + ` (` + joinColumns(columns) + `) VALUES `
+		head := `INSERT INTO ` + table + ` (` + strings.Join(columns, ", ") + `) VALUES `
 		if _, err := tx.ExecContext(ctx, head+valueRows(len(batch), len(columns))+end, slices.Concat(batch...)...); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func joinColumns(columns []string) string {
-	out := ""
-	for i, c := range columns {
-		if i > 0 {
-			out += ", "
-		}
-		out += c
-	}
-	return out
 }
 
 // packageRows are the ids of all package versions in the segments; those that were

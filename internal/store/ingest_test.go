@@ -20,7 +20,7 @@ func heldLines(inv *inventory.Image) []string {
 	var out []string
 	for i := range inv.Packages {
 		p := &inv.Packages[i]
-		out = append(out, fmt.Sprintf("%d %s %s %s %s owned=%v %s@%d", p.Layer, p.Type, p.Name, p.Version, p.License.Expression, setAsideByOwner(p), p.State, p.StateLayer))
+		out = append(out, fmt.Sprintf("%d %s %s %s %s owned=%v %s@%d", p.Layer, p.Type, p.Name, p.Version, p.License.Expression, p.DistroOwned(), p.State, p.StateLayer))
 	}
 	slices.Sort(out)
 	return slices.Compact(out)

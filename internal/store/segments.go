@@ -93,7 +93,7 @@ func segmentsOf(layers int, inv *inventory.Image) ([]segment, map[rowKey]*invent
 const genericType = "generic"
 
 func (s *segment) introduce(key rowKey, p *inventory.ImagePackage, byPath map[string][]rowKey) {
-	s.packages = append(s.packages, segmentPackage{key, setAsideByOwner(p), p.License.Expression})
+	s.packages = append(s.packages, segmentPackage{key, p.DistroOwned(), p.License.Expression})
 	if p.Type != genericType {
 		return
 	}
@@ -103,10 +103,6 @@ func (s *segment) introduce(key rowKey, p *inventory.ImagePackage, byPath map[st
 		}
 	}
 }
-
-// setAsideByOwner tells that the findings of the package are set aside since a package
-// of the distribution owns its files (match.DistroOwned).
-func setAsideByOwner(p *inventory.ImagePackage) bool { return p.Owner != "" && !p.Distribution() }
 
 // hide writes into the segment of the layer that shadowed or removed a package what
 // it hid. It hid it in part where more of the same package, from the same layer, is
@@ -120,7 +116,7 @@ func hide(segments []segment, keys []rowKey, packages []inventory.ImagePackage) 
 	last := map[same]int{} // the layer that hid the last of it
 	for i := range packages {
 		p := &packages[i]
-		k := same{keys[i], setAsideByOwner(p), p.Layer}
+		k := same{keys[i], p.DistroOwned(), p.Layer}
 		until := p.StateLayer
 		if p.State == inventory.Present {
 			until = len(segments)
@@ -132,7 +128,7 @@ func hide(segments []segment, keys []rowKey, packages []inventory.ImagePackage) 
 		if p.State == inventory.Present || p.StateLayer < 0 || p.StateLayer >= len(segments) {
 			continue
 		}
-		k := same{keys[i], setAsideByOwner(p), p.Layer}
+		k := same{keys[i], p.DistroOwned(), p.Layer}
 		s := &segments[p.StateLayer]
 		s.hidden = append(s.hidden, segmentHidden{k.key, k.owned, p.Layer, p.State, last[k] > p.StateLayer})
 	}

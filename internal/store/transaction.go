@@ -3,19 +3,11 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
 )
 
 // inTx does something in one transaction, which is kept when it gives no error.
 func (d *DB) inTx(ctx context.Context, do func(*sql.Tx) error) error {
-	tx, err := d.db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	if err := do(tx); err != nil {
-		return errors.Join(err, tx.Rollback())
-	}
-	return tx.Commit()
+	return inTx(ctx, d.db, do)
 }
 
 // changed is ErrNotFound where a statement changed no row.

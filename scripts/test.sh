@@ -63,7 +63,7 @@ fi
 # All is built on all cores, then tested two packages at a time: most wait for programs
 # half of the time. More would disturb those that measure memory and time.
 if [[ ${*:-./...} == ./... ]]; then
-  set -- ./internal/store ./cmd/strata ./... # the longest first
+  set -- ./internal/store ./cmd/strata ./internal/jobs ./... # the longest first
   go build "${race[@]}" -o /dev/null ./...
 fi
 

@@ -31,7 +31,9 @@ const (
 )
 
 // passing are the tables of what goes on at the moment, which is worth nothing later.
-func passing() []string { return []string{"leases", "instances", "login_failures", "sessions"} }
+func passing() []string {
+	return []string{"leases", "instances", "login_failures", "sessions", "image_changes"}
+}
 
 // backupTables are the tables that a backup has, each after those it refers to: the
 // order of the migrations.
@@ -229,6 +231,9 @@ func (d *DB) restore(ctx context.Context, tx *sql.Tx, r io.Reader) (int64, error
 	b := &backupReader{DB: d, tx: tx, tables: tables, lines: bufio.NewScanner(z), sum: sha256.New()}
 	b.lines.Buffer(nil, maxBackupLine)
 	if err := b.read(ctx); err != nil {
+		return 0, err
+	}
+	if err := d.touchImages(ctx, tx, "TRUE"); err != nil {
 		return 0, err
 	}
 	return b.rows, d.restoreSequences(ctx, tx, tables)

@@ -188,8 +188,10 @@ func (d *DB) migrateAdvisories(ctx context.Context, options []goose.ProviderOpti
 	if _, err := p.Up(ctx); err != nil {
 		return err
 	}
-	_, err = d.db.ExecContext(ctx, newsTable)
-	return err
+	if _, err = d.db.ExecContext(ctx, newsTable); err != nil {
+		return err
+	}
+	return d.forgetOtherServers(ctx)
 }
 
 // notNewer refuses tables that a newer version has made: what is in them may mean

@@ -3,7 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,13 +13,14 @@ import (
 // A fleet is which layers, segments and repositories images have, in memory: about
 // 40 bytes for a layer of an image. Questions over all images are answered of it,
 // since a database would have to read a row for each image each time. It is never
-// older than the question: the database counts what changes (image_changes).
+// older than the question: the database numbers what changes (image_changes).
 //
 // Images, segments, layers, chains and repositories have places: small numbers in the
 // order in which they were first seen.
 type fleet struct {
-	mu       sync.RWMutex
-	revision int64
+	mu sync.RWMutex
+	// changes are those that it has seen. Of these only what is not settled is kept.
+	changes fleetChanges
 
 	images       places
 	segments     places
@@ -69,15 +70,75 @@ type fleetLayer struct{ segment, layer, chain int32 }
 type fleetPosition struct{ image, position int32 }
 
 // touchImages tells all instances that layers or repositories of the images of a
-// condition on images have changed; before they are deleted, too. Who comes later waits
-// for the transaction before, gets the greater revision, and is seen later. Who takes
-// lockCounts as well takes it first.
-func touchImages(ctx context.Context, tx *sql.Tx, condition string, args ...any) error {
-	if _, err := tx.ExecContext(ctx, `UPDATE schedules SET due_at = due_at + 1 WHERE name = 'fleet'`); err != nil {
-		return err
+// condition on images have changed; before they are deleted, too. It makes nobody wait
+// but for who changes the same images.
+func (d *DB) touchImages(ctx context.Context, tx *sql.Tx, condition string, args ...any) error {
+	// On PostgreSQL, the transaction's own number; on SQLite, where writers come one after
+	// another, the next one.
+	revision := `(SELECT COALESCE(MAX(revision), 0) + 1 FROM image_changes)`
+	if d.pool != nil {
+		revision = `CAST(CAST(pg_current_xact_id() AS TEXT) AS BIGINT)`
 	}
-	_, err := tx.ExecContext(ctx, `INSERT INTO image_changes (image, revision) SELECT id, (SELECT due_at FROM schedules WHERE name = 'fleet') FROM images WHERE `+condition+`
+	_, err := tx.ExecContext(ctx, `INSERT INTO image_changes (image, revision) SELECT id, `+revision+` FROM images WHERE `+condition+` ORDER BY id
 		ON CONFLICT (image) DO UPDATE SET revision = excluded.revision`, args...)
+	return err
+}
+
+// fleetChanges is what the database knows of changes of images.
+type fleetChanges struct {
+	// epoch is another one after a restart or failover of the server, by which
+	// transactions can be lost and their numbers given again.
+	epoch int64
+	// settled: what has a lesser revision is committed or never will be.
+	settled int64
+	// of images, by id: the revision of the last change of each.
+	of map[int64]int64
+}
+
+// fleetChanges reads the changes with a revision, and later ones.
+func (d *DB) fleetChanges(ctx context.Context, from int64) (c fleetChanges, err error) {
+	settled, epoch := `(SELECT COALESCE(MAX(revision), 0) + 1 FROM image_changes)`, `1`
+	if d.pool != nil {
+		settled = `CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT)`
+		epoch = `CAST(EXTRACT(EPOCH FROM pg_postmaster_start_time()) * 1000000 AS BIGINT)`
+	}
+	c.of = map[int64]int64{}
+	err = d.each(ctx, `SELECT image, revision FROM image_changes WHERE revision >= $1 UNION ALL SELECT 0, `+settled+` UNION ALL SELECT -1, `+epoch, []any{from}, func(scan func(...any) error) error {
+		var image, revision int64
+		if err := scan(&image, &revision); err != nil {
+			return err
+		}
+		switch image {
+		case 0:
+			c.settled = revision
+		case -1:
+			c.epoch = revision
+		default:
+			c.of[image] = revision
+		}
+		return nil
+	})
+	return c, err
+}
+
+// upToDate tells whether the fleet has seen all of these changes, and none of those it saw
+// needs to be remembered any more.
+func (f *fleet) upToDate(c fleetChanges) bool {
+	if f.changes.epoch != c.epoch {
+		return false
+	}
+	for image, revision := range c.of {
+		if revision >= f.changes.settled && f.changes.of[image] != revision {
+			return false
+		}
+	}
+	return len(f.changes.of) == 0 || f.changes.settled >= c.settled
+}
+
+// forgetOtherServers deletes changes whose numbers are of a PostgreSQL server that the
+// database was copied from, and not yet given by this one. No instance has seen them.
+func (d *DB) forgetOtherServers(ctx context.Context) error {
+	_, err := d.db.ExecContext(ctx, `DELETE FROM image_changes WHERE revision >= CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS TEXT) AS BIGINT)`)
 	return err
 }
 
@@ -89,16 +150,18 @@ func imagesOfManifests(condition string) string {
 // readFleet brings the fleet up to date and lets a function read it.
 func (d *DB) readFleet(ctx context.Context, read func(*fleet) error) error {
 	f := &d.fleet
-	var revision int64
-	err := d.db.QueryRowContext(ctx, `SELECT due_at FROM schedules WHERE name = 'fleet'`).Scan(&revision)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+	f.mu.RLock()
+	settled := f.changes.settled
+	f.mu.RUnlock()
+	c, err := d.fleetChanges(ctx, settled)
+	if err != nil {
 		return err
 	}
 	f.mu.RLock()
-	fresh := f.revision >= revision
+	fresh := f.upToDate(c)
 	if !fresh {
 		f.mu.RUnlock()
-		if err := d.loadFleet(ctx, revision); err != nil {
+		if err := d.loadFleet(ctx); err != nil {
 			return err
 		}
 		f.mu.RLock()
@@ -107,39 +170,41 @@ func (d *DB) readFleet(ctx context.Context, read func(*fleet) error) error {
 	return read(f)
 }
 
-// loadFleet reads what changed up to a revision; more does no harm, since it is read
-// again.
-func (d *DB) loadFleet(ctx context.Context, revision int64) error {
+// loadFleet reads what changed; what comes while it reads is read again later.
+func (d *DB) loadFleet(ctx context.Context) error {
 	f := &d.fleet
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.revision >= revision {
-		return nil // another question did it meanwhile
+	c, err := d.fleetChanges(ctx, f.changes.settled)
+	if err != nil {
+		return err
 	}
-	if f.gone > 10_000 && f.gone > len(f.at)/4 {
+	if f.changes.epoch != c.epoch || f.gone > 10_000 && f.gone > len(f.at)/4 {
 		f.clear()
-	}
-	if f.revision == 0 {
 		if err := d.loadImages(ctx, f, ""); err != nil {
 			f.clear()
 			return err
 		}
-		f.revision = revision
+		f.changes = c
 		return nil
 	}
-	changed, err := d.ids(ctx, `SELECT image FROM image_changes WHERE revision > $1 ORDER BY image`, f.revision)
-	if err != nil {
-		return err
+	var changed []int64
+	for image, revision := range c.of {
+		if f.changes.of[image] != revision {
+			changed = append(changed, image)
+		}
 	}
+	slices.Sort(changed)
 	for batch := range slices.Chunk(changed, 10_000) {
 		for _, id := range batch {
 			f.drop(id)
 		}
 		if err := d.loadImages(ctx, f, joinIDs(batch, func(id *int64) int64 { return *id })); err != nil {
-			return err // those dropped are read by the next question: the revision is the old one
+			return err // those dropped are read by the next question: their changes are not noted
 		}
 	}
-	f.revision = revision
+	maps.DeleteFunc(c.of, func(_, revision int64) bool { return revision < c.settled })
+	f.changes = c
 	return nil
 }
 
@@ -310,5 +375,5 @@ func inList(ids []int64) string {
 // clear forgets all.
 func (f *fleet) clear() {
 	f.images, f.segments, f.layers, f.chains, f.repositories = places{}, places{}, places{}, places{}, places{}
-	f.at, f.bySegment, f.byLayer, f.revision, f.gone = nil, nil, nil, 0, 0
+	f.at, f.bySegment, f.byLayer, f.changes, f.gone = nil, nil, nil, fleetChanges{}, 0
 }

@@ -200,7 +200,9 @@ func layersOf(c *Contents, known map[image.DiffID]bool) []*inventory.Layer {
 
 // TestFleetBenchmark measures a fleet of STRATA_BENCH_IMAGES images on both engines, and
 // prints the figures beside the goals of `strata serve`: see scripts/bench-fleet.sh.
-// STRATA_BENCH_ENGINES ("postgres") restricts it.
+// STRATA_BENCH_ENGINES ("postgres") restricts it. STRATA_BENCH_POSTGRES is the URL of an
+// empty database on a server whose settings are those of production; without it, the
+// tests' own is measured, which writes nothing through to the disk.
 func TestFleetBenchmark(t *testing.T) {
 	n, err := strconv.Atoi(os.Getenv("STRATA_BENCH_IMAGES"))
 	if err != nil || n < 100 {
@@ -208,7 +210,13 @@ func TestFleetBenchmark(t *testing.T) {
 	}
 	engines := os.Getenv("STRATA_BENCH_ENGINES")
 	if engines == "" || engines == "postgres" {
-		t.Run("postgres", func(t *testing.T) { benchEngine(t, "PostgreSQL", openTestDB(t, testPostgres(t)), n) })
+		t.Run("postgres", func(t *testing.T) {
+			location := os.Getenv("STRATA_BENCH_POSTGRES")
+			if location == "" {
+				location = testPostgres(t)
+			}
+			benchEngine(t, "PostgreSQL", openTestDB(t, location), n)
+		})
 	}
 	if engines == "" || engines == "sqlite" {
 		t.Run("sqlite", func(t *testing.T) {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"database/sql"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -109,4 +110,89 @@ func (f *testFleet) put(t testing.TB, db *DB) []int64 {
 		}
 	}
 	return ids
+}
+
+// Another instance sees what is committed, in whatever order transactions began and
+// ended, and doesn't wait for those that have not.
+func TestFleetOfManyWriters(t *testing.T) {
+	location := testPostgres(t)
+	writer, reader := openTestDB(t, location), openTestDB(t, location)
+	ids := newTestFleet(7, 3).put(t, writer)
+	begin := func() *sql.Tx {
+		t.Helper()
+		tx, err := writer.db.BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = tx.Rollback() })
+		return tx
+	}
+	move := func(tx *sql.Tx, image, base int64) {
+		t.Helper()
+		if _, err := tx.ExecContext(t.Context(), `UPDATE images SET base = $1 WHERE id = $2`, base, image); err != nil {
+			t.Fatal(err)
+		}
+		if err := writer.touchImages(t.Context(), tx, "id = $1", image); err != nil {
+			t.Fatal(err)
+		}
+	}
+	commit := func(tx *sql.Tx) {
+		t.Helper()
+		if err := tx.Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(when string, bases ...int64) {
+		t.Helper()
+		err := reader.readFleet(t.Context(), func(f *fleet) error {
+			var got []int64
+			for _, id := range ids {
+				got = append(got, f.at[f.images.of[id]].base)
+			}
+			if !slices.Equal(got, bases) {
+				t.Errorf("%s: bases %v, want %v", when, got, bases)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	commit(func() *sql.Tx {
+		tx := begin()
+		move(tx, ids[0], 10)
+		move(tx, ids[1], 10)
+		move(tx, ids[2], 10)
+		return tx
+	}())
+	want("at first", 10, 10, 10)
+
+	early, late := begin(), begin()
+	move(early, ids[0], 11)
+	move(late, ids[1], 12)
+	commit(late)
+	want("the later one is committed", 10, 12, 10)
+	want("and seen again", 10, 12, 10)
+	move(early, ids[1], 11) // what has been seen with a greater number
+	commit(early)
+	want("then the earlier one", 11, 11, 10)
+
+	undone := begin()
+	move(undone, ids[2], 13)
+	want("one is at work", 11, 11, 10)
+	if err := undone.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	want("and was undone", 11, 11, 10)
+	for image, revision := range reader.fleet.changes.of {
+		if revision < reader.fleet.changes.settled {
+			t.Errorf("change %d of image %d is remembered though it is settled", revision, image)
+		}
+	}
+	loaded := reader.fleet.images.of[ids[2]]
+	reader.fleet.changes.epoch-- // as after a failover
+	want("of another server", 11, 11, 10)
+	if reader.fleet.gone != 0 || loaded != reader.fleet.images.of[ids[2]] {
+		t.Error("the fleet was not loaded anew")
+	}
 }

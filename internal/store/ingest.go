@@ -113,6 +113,9 @@ func (d *DB) putContents(ctx context.Context, c *Contents) (id int64, err error)
 	in.segments, in.packages = segmentsOf(len(c.Image.Layers), c.Inventory)
 	err = d.inTx(ctx, func(tx *sql.Tx) error {
 		in.tx = tx
+		if err := d.byKey(ctx, tx); err != nil {
+			return err
+		}
 		if err := in.names(ctx); err != nil {
 			return err
 		}
@@ -128,10 +131,10 @@ func (d *DB) putContents(ctx context.Context, c *Contents) (id int64, err error)
 		if err := d.shareCounts(ctx, tx); err != nil {
 			return err
 		}
-		if err := countLocked(ctx, tx, []int64{id}); err != nil {
+		if err := countLike(ctx, tx, id); err != nil {
 			return err
 		}
-		return touchImages(ctx, tx, "id = $1", id)
+		return d.touchImages(ctx, tx, "id = $1", id)
 	})
 	return id, err
 }
@@ -162,7 +165,8 @@ func (in *ingest) idsOf(ctx context.Context, table, column string, texts []strin
 	texts = slices.Compact(slices.Sorted(slices.Values(texts)))
 	for range 2 {
 		for batch := range slices.Chunk(texts, lookupBatch) {
-			if err := collect(ctx, in.tx, `SELECT `+column+`, id FROM `+table+` WHERE `+column+` IN (`+placeholders(1, len(batch))+`)`, anys(batch), into); err != nil {
+			list, args := oneOf(batch)
+			if err := collect(ctx, in.tx, `SELECT `+column+`, id FROM `+table+` WHERE `+column+` IN `+list, args, into); err != nil {
 				return err
 			}
 		}
@@ -177,6 +181,33 @@ func (in *ingest) idsOf(ctx context.Context, table, column string, texts []strin
 		}
 	}
 	return nil
+}
+
+// byKey lets all that a transaction asks be answered by indexes: it looks for rows by
+// keys that are unique. PostgreSQL keeps the plan of a statement, and would read whole
+// tables long after a fleet has filled them, as was good when they were empty.
+func (d *DB) byKey(ctx context.Context, tx *sql.Tx) error {
+	if d.pool == nil {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, `SET LOCAL enable_seqscan = off`)
+	return err
+}
+
+// oneOf is the list of an IN of up to lookupBatch values, with its arguments. It is
+// filled up with the last to one of few lengths: a statement of few texts is planned
+// few times.
+func oneOf[T any](values []T) (list string, args []any) {
+	length := 1
+	for length < len(values) {
+		length *= 2
+	}
+	length = max(len(values), min(length, lookupBatch))
+	args = anys(values)
+	for len(args) < length {
+		args = append(args, args[len(values)-1])
+	}
+	return "(" + placeholders(1, length) + ")", args
 }
 
 func anys[T any](values []T) []any {
@@ -208,7 +239,8 @@ func collect(ctx context.Context, tx *sql.Tx, query string, args []any, into map
 // keyIDs is collect for a column of keys.
 func (in *ingest) keyIDs(ctx context.Context, table, column string, keys []any, into map[rowKey]int64) error {
 	for batch := range slices.Chunk(keys, lookupBatch) {
-		if err := collectKeys(ctx, in.tx, `SELECT `+column+`, id FROM `+table+` WHERE `+column+` IN (`+placeholders(1, len(batch))+`)`, batch, into); err != nil {
+		list, args := oneOf(batch)
+		if err := collectKeys(ctx, in.tx, `SELECT `+column+`, id FROM `+table+` WHERE `+column+` IN `+list, args, into); err != nil {
 			return err
 		}
 	}
@@ -393,7 +425,8 @@ func (in *ingest) licenseRows(ctx context.Context, segments []*segment) (map[str
 	}
 	ids := map[string]int64{}
 	for batch := range slices.Chunk(sorted, lookupBatch) {
-		if err := collect(ctx, in.tx, `SELECT expression, id FROM licenses WHERE expression IN (`+placeholders(1, len(batch))+`)`, anys(batch), ids); err != nil {
+		list, args := oneOf(batch)
+		if err := collect(ctx, in.tx, `SELECT expression, id FROM licenses WHERE expression IN `+list, args, ids); err != nil {
 			return nil, err
 		}
 	}
@@ -537,6 +570,22 @@ func countLocked(ctx context.Context, tx *sql.Tx, ids []int64) error {
 		}
 	}
 	return nil
+}
+
+// countLike is countLocked for one image. Most that are pushed again are made of just
+// what another one is: then its counts are taken.
+func countLike(ctx context.Context, tx *sql.Tx, id int64) error {
+	result, err := tx.ExecContext(ctx, `UPDATE images SET unknown = o.unknown, low = o.low, medium = o.medium, high = o.high, critical = o.critical FROM images o
+		WHERE images.id = $1 AND o.id = (SELECT l.id FROM (SELECT t.id AS id FROM images i JOIN images t ON t.top = i.top AND t.id <> i.id WHERE i.id = $1 ORDER BY t.id DESC LIMIT 3) l
+			WHERE NOT EXISTS (SELECT 1 FROM image_layers a WHERE a.image = $1 AND NOT EXISTS (
+				SELECT 1 FROM image_layers b WHERE b.image = l.id AND b.position = a.position AND b.segment = a.segment)) LIMIT 1)`, id)
+	if err != nil {
+		return err
+	}
+	if n, err := result.RowsAffected(); err != nil || n > 0 {
+		return err
+	}
+	return countLocked(ctx, tx, []int64{id})
 }
 
 // countColumns are assignments to the columns of counts; the expression gets the rank

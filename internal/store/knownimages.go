@@ -76,7 +76,7 @@ func (d *DB) ImagesBelow(ctx context.Context, m *image.Image) (images []*image.I
 // SetManifestImages writes down which images a manifest stands for.
 func (d *DB) SetManifestImages(ctx context.Context, manifest int64, images []int64) error {
 	err := d.inTx(ctx, func(tx *sql.Tx) error {
-		return setManifestImages(ctx, tx, manifest, images)
+		return d.setManifestImages(ctx, tx, manifest, images)
 	})
 	if err != nil {
 		return fmt.Errorf("images of manifest %d: %w", manifest, err)

@@ -128,7 +128,7 @@ func (d *DB) ScanEnded(ctx context.Context, m *ClaimedManifest, o ScanOutcome) e
 		if o.State != "scanned" && len(o.Images) == 0 {
 			return nil
 		}
-		return setManifestImages(ctx, tx, m.ID, o.Images)
+		return d.setManifestImages(ctx, tx, m.ID, o.Images)
 	})
 	if err != nil {
 		return fmt.Errorf("manifest %d: %w", m.ID, err)
@@ -136,8 +136,8 @@ func (d *DB) ScanEnded(ctx context.Context, m *ClaimedManifest, o ScanOutcome) e
 	return nil
 }
 
-func setManifestImages(ctx context.Context, tx *sql.Tx, manifest int64, images []int64) error {
-	if err := touchImages(ctx, tx, imagesOfManifests("m.id = $1"), manifest); err != nil {
+func (d *DB) setManifestImages(ctx context.Context, tx *sql.Tx, manifest int64, images []int64) error {
+	if err := d.touchImages(ctx, tx, imagesOfManifests("m.id = $1"), manifest); err != nil {
 		return err
 	}
 	if _, err := tx.ExecContext(ctx, `DELETE FROM manifest_images WHERE manifest = $1`, manifest); err != nil {
@@ -148,7 +148,7 @@ func setManifestImages(ctx context.Context, tx *sql.Tx, manifest int64, images [
 			return err
 		}
 	}
-	return touchImages(ctx, tx, imagesOfManifests("m.id = $1"), manifest)
+	return d.touchImages(ctx, tx, imagesOfManifests("m.id = $1"), manifest)
 }
 
 // ScanHandedBack gives up a claim as if it had not been: the instance stops.

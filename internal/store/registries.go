@@ -136,7 +136,7 @@ func (d *DB) UpdateRegistry(ctx context.Context, r *Registry, credentials *Crede
 // What is in its images stays until retention finds that nobody has them.
 func (d *DB) DeleteRegistry(ctx context.Context, id int64) error {
 	err := d.inTx(ctx, func(tx *sql.Tx) error {
-		if err := touchImages(ctx, tx, imagesOfManifests("m.repository IN (SELECT p.id FROM repositories p WHERE p.registry = $1)"), id); err != nil {
+		if err := d.touchImages(ctx, tx, imagesOfManifests("m.repository IN (SELECT p.id FROM repositories p WHERE p.registry = $1)"), id); err != nil {
 			return err
 		}
 		return changed(tx.ExecContext(ctx, `DELETE FROM registries WHERE id = $1`, id))

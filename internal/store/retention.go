@@ -94,7 +94,7 @@ func (d *DB) deleteAll(ctx context.Context, query string, before int64) (total i
 					args = []any{before}
 				}
 				if condition, ok := strings.CutPrefix(query, "DELETE FROM images WHERE "); ok {
-					if err := touchImages(ctx, tx, condition, args...); err != nil {
+					if err := d.touchImages(ctx, tx, condition, args...); err != nil {
 						return err
 					}
 				}

@@ -223,7 +223,7 @@ func (d *DB) submitted(ctx context.Context, tx *sql.Tx, registry, image int64, n
 	if _, err := tx.ExecContext(ctx, `UPDATE manifests SET state = 'scanned', due_at = NULL, scanned_at = $1 WHERE id = $2`, d.now().UnixMicro(), manifest); err != nil {
 		return err
 	}
-	return setManifestImages(ctx, tx, manifest, []int64{image})
+	return d.setManifestImages(ctx, tx, manifest, []int64{image})
 }
 
 // ImageOfManifest is the id of the image that a manifest stands for, the first of an

@@ -116,8 +116,9 @@ CREATE TABLE manifest_images (
 );
 CREATE INDEX manifest_images_image ON manifest_images (image);
 
--- What instances hold of images in memory is as new as the revision that they read
--- last. An image is named here each time its layers or repositories change (touchImages).
+-- What instances hold of images in memory is as new as the changes that they read
+-- last. An image is named here each time its layers or repositories change, with the
+-- number of the transaction that did it (touchImages).
 CREATE TABLE image_changes (
     image    BIGINT PRIMARY KEY,
     revision BIGINT NOT NULL
@@ -308,9 +309,8 @@ CREATE TABLE schedules (
     detail     TEXT NOT NULL DEFAULT ''
 );
 
--- Rows that are locked: who changes findings (lockCounts), and the revision of what
--- instances hold of images in memory (touchImages).
-INSERT INTO schedules (name, due_at) VALUES ('counts', 0), ('fleet', 0);
+-- The row that is locked by who changes findings (lockCounts).
+INSERT INTO schedules (name, due_at) VALUES ('counts', 0);
 
 -- Who works on what. A lease that ran out may be taken; fence rises with each
 -- holder, and results carry it, so that one back from the dead overwrites nothing.

@@ -4,8 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
+	"slices"
+	"sync"
 	"time"
 
 	"strata/internal/notify"
@@ -20,11 +24,19 @@ type DeliverOptions struct {
 	PublicURL string
 	// Settle is how long a message waits for more of the same; 0 means 20 s.
 	Settle time.Duration
-	Log    *slog.Logger
+	// Patience is how long a receiver may take for a message; 0 means 30 s.
+	Patience time.Duration
+	// Now is time.Now by default.
+	Now func() time.Time
+	Log *slog.Logger
 }
 
 // sendAttempts are made, over about two days, before a notification has failed.
 const sendAttempts = 12
+
+// deliverEvery is how often it is looked for what is due, and how long what is found so is
+// worked on, before it is looked for new violations again.
+const deliverEvery = 15 * time.Second
 
 // DeliverWork routes violations to receivers, and sends what is due. A message is sent at
 // least once: when this breaks off after a receiver has taken it, it is sent again, with
@@ -33,8 +45,16 @@ func DeliverWork(o DeliverOptions) Work {
 	if o.Settle <= 0 {
 		o.Settle = 20 * time.Second
 	}
-	const every = 15 * time.Second
-	return Work{Kind: Deliver, Every: every, Do: func(ctx context.Context, _ string) error {
+	if o.Patience <= 0 {
+		o.Patience = 30 * time.Second
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return Work{Kind: Deliver, Every: deliverEvery, Do: func(ctx context.Context, _ string) error {
 		if _, err := o.DB.RouteViolations(ctx, o.Settle); err != nil {
 			return err
 		}
@@ -42,29 +62,46 @@ func DeliverWork(o DeliverOptions) Work {
 	}}
 }
 
-// deliver sends one after the other; each is claimed only when its turn comes, so that
-// it's not another's meanwhile.
+// deliver sends to several receivers at once, so that one that is slow doesn't hold up the
+// others.
 func (o *DeliverOptions) deliver(ctx context.Context) error {
-	const patience, claim = time.Minute, 5 * time.Minute
-	for {
+	const atOnce = 8
+	until := o.Now().Add(deliverEvery)
+	var all sync.WaitGroup
+	var errs [atOnce]error
+	for i := range errs {
+		all.Go(func() { errs[i] = o.deliverUntil(ctx, until) })
+	}
+	all.Wait()
+	return errors.Join(errs[:]...)
+}
+
+// deliverUntil sends one after the other; each is claimed only when its turn comes, so that
+// it's not another's meanwhile.
+func (o *DeliverOptions) deliverUntil(ctx context.Context, until time.Time) error {
+	const claim = 5 * time.Minute
+	for o.Now().Before(until) {
 		due, err := o.DB.ClaimNotifications(ctx, 1, claim)
 		if err != nil || len(due) == 0 {
 			return err
 		}
 		n := &due[0]
-		limited, cancel := context.WithTimeout(ctx, patience)
-		failure := o.send(limited, n)
-		cancel()
-		if ctx.Err() != nil && failure != nil {
-			return ctx.Err() // it was broken off here: the claim runs out
-		}
-		if err := o.record(ctx, n, failure); err != nil && !errors.Is(err, store.ErrConflict) {
+		failure := o.send(ctx, n)
+		if err := o.recordAnyway(ctx, n, failure); err != nil {
 			return err
 		}
 	}
+	return ctx.Err()
 }
 
-func (o *DeliverOptions) send(ctx context.Context, n *store.Notification) error {
+func (o *DeliverOptions) send(ctx context.Context, n *store.Notification) (err error) {
+	defer func() { // a message that is too much for a library ends as a failure, not the server
+		if p := recover(); p != nil {
+			err = &notify.Error{Permanent: true, Reason: fmt.Sprint("broken: ", p)}
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, o.Patience)
+	defer cancel()
 	m := &notify.Message{Delivery: n.Delivery, At: n.CreatedAt, Title: n.Subject, Link: o.PublicURL}
 	if err := json.Unmarshal([]byte(n.Payload), &m.Groups); err != nil {
 		return err
@@ -95,28 +132,58 @@ func ReceiverOf(ctx context.Context, db *store.DB, r *store.Receiver, recipient 
 	return out, nil
 }
 
+// recordAnyway records an attempt also when the work is broken off meanwhile, so that what
+// was taken is not sent twice, and the rest need not wait until the claim runs out.
+func (o *DeliverOptions) recordAnyway(ctx context.Context, n *store.Notification, failure error) error {
+	const patience = 5 * time.Second
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	var err error
+	if failure != nil && ctx.Err() != nil {
+		err = o.DB.NotificationFailed(limited, n.ID, n.Fence, "broken off", o.Now())
+	} else {
+		err = o.record(limited, n, failure)
+	}
+	if errors.Is(err, store.ErrConflict) { // it's another's by now
+		return nil
+	}
+	return err
+}
+
 func (o *DeliverOptions) record(ctx context.Context, n *store.Notification, failure error) error {
 	if failure == nil {
 		return o.DB.NotificationSent(ctx, n.ID, n.Fence)
 	}
-	wait := sendBackoff(n.Attempts)
-	var refused *notify.Error
-	if errors.As(failure, &refused) {
-		wait = max(wait, refused.After)
-	}
-	next := time.Now().Add(wait)
-	if n.Attempts >= sendAttempts {
-		next = time.Time{}
-	}
-	if refused != nil && refused.Gone {
+	o.Log.WarnContext(ctx, "notification not taken", "receiver", n.ReceiverName, "delivery", n.Delivery, "attempt", n.Attempts, "error", failure)
+	next := o.Now().Add(sendBackoff(n.Attempts))
+	refused, answered := errors.AsType[*notify.Error](failure)
+	switch {
+	case answered && refused.Gone: // what is for it waits, this too
 		if err := o.DB.PauseReceiver(ctx, n.Receiver); err != nil {
 			return err
 		}
+		return o.DB.NotificationFailed(ctx, n.ID, n.Fence, failure.Error(), o.Now())
+	case n.Attempts >= sendAttempts || answered && refused.Permanent:
+		return o.DB.NotificationFailed(ctx, n.ID, n.Fence, failure.Error(), time.Time{})
+	case answered && refused.After > 0:
+		if asked := o.Now().Add(refused.After); asked.After(next) {
+			next = asked
+		}
 	}
-	if o.Log != nil {
-		o.Log.WarnContext(ctx, "notification not taken", "receiver", n.ReceiverName, "delivery", n.Delivery, "attempt", n.Attempts, "error", failure)
+	if err := o.DB.NotificationFailed(ctx, n.ID, n.Fence, failure.Error(), next); err != nil || !unreached(failure) {
+		return err
 	}
-	return o.DB.NotificationFailed(ctx, n.ID, n.Fence, failure.Error(), next)
+	// Not as long as this one: it may be to blame itself.
+	const most = 5 * time.Minute
+	return o.DB.RestReceiver(ctx, n.Receiver, o.Now().Add(min(most, next.Sub(o.Now()))))
+}
+
+// unreached tells of a failure that others of the same receiver would have, too: it didn't
+// answer, or said that it is busy.
+func unreached(failure error) bool {
+	refused, answered := errors.AsType[*notify.Error](failure)
+	busy := []int{421, http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}
+	return !answered || refused.After > 0 || slices.Contains(busy, refused.Status)
 }
 
 // sendBackoff waits half a minute after the first attempt, three times as long each time, at

@@ -5,13 +5,17 @@
 package notify
 
 import (
+	"cmp"
 	"context"
+	"crypto/x509"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf16"
 )
 
 // A Message is what a receiver is told.
@@ -23,11 +27,14 @@ type Message struct {
 	// Link to the server; empty for not known.
 	Link   string  `json:"link,omitempty"`
 	Groups []Group `json:"groups"`
+	// More is how many groups are left out, as the message would be too long.
+	More int `json:"more,omitempty"`
 	// Test tells that it only tries whether the receiver is reached.
 	Test bool `json:"test,omitempty"`
 }
 
-// A Group is what a message says of one vulnerability, or of one rule, and one owner.
+// A Group is what a message says of one vulnerability, or of one rule where there is none,
+// and one owner of repositories.
 type Group struct {
 	Vulnerability string `json:"vulnerability,omitempty"`
 	Policy        string `json:"policy"`
@@ -64,16 +71,24 @@ type Sender struct {
 	Client *http.Client
 	// Dial connects to SMTP servers, likewise; nil is net.Dialer's.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Roots are who signs certificates of SMTP servers; nil is the system's.
+	Roots *x509.CertPool
 	// Now is time.Now by default.
 	Now func() time.Time
 }
 
 // NewSender sends by a client, and dials SMTP servers as its transport dials, so that they
-// are guarded likewise.
+// are guarded likewise. It follows no redirect: one would make a request without a body of
+// a message, and what answers that has not got it.
 func NewSender(client *http.Client) *Sender {
-	s := &Sender{Client: client}
+	own := *client
+	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	s := &Sender{Client: &own}
 	if t, ok := client.Transport.(*http.Transport); ok {
 		s.Dial = t.DialContext
+		if t.TLSClientConfig != nil {
+			s.Roots = t.TLSClientConfig.RootCAs
+		}
 	}
 	return s
 }
@@ -84,9 +99,12 @@ type Error struct {
 	Status int
 	// After is how long the receiver asks to wait; 0 for nothing said.
 	After time.Duration
-	// Gone tells that the receiver wants no more.
-	Gone   bool
-	Reason string
+	// Gone tells that the receiver takes nothing until it is written anew: it wants no more,
+	// or not with this user and password.
+	Gone bool
+	// Permanent tells that it won't take this message in another attempt, either.
+	Permanent bool
+	Reason    string
 }
 
 func (e *Error) Error() string { return e.Reason }
@@ -137,35 +155,57 @@ func plain(text string) string {
 // A shown is a group as people read it.
 type shown struct{ Head, Text, Images string }
 
-// maxShown bounds the groups of a message to people; the rest is counted.
-const maxShown = 20
+// size is of its JSON, with room for what is around it.
+func (s *shown) size() int {
+	const around = 400
+	text, _ := json.Marshal(s) // it never fails
+	return len(text) + around
+}
 
-// show is a message as people read it: what is there, and how much is left out.
-func show(m *Message) (groups []shown, more int) {
+// Bounds of messages to people: of their groups, and of the names of one; the rest is
+// counted.
+const (
+	maxShown = 20
+	maxNames = 1500
+)
+
+// maxChat bounds the messages to chats, in bytes: Teams takes 28 KB.
+const maxChat = 24 << 10
+
+// show is a message as people read it, of at most so many bytes of JSON (0 for any
+// number): what is there, and how much is left out.
+func show(m *Message, most int) (groups []shown, more int) {
+	size := 0
 	for i := range m.Groups {
-		if i == maxShown {
-			return groups, len(m.Groups) - maxShown
-		}
-		g := &m.Groups[i]
-		s := shown{Head: g.Vulnerability, Text: plain(g.Message)}
-		if s.Head == "" {
-			s.Head = g.Policy + ": " + g.Rule
-		}
-		s.Head = plain(s.Head) + " · " + plain(g.Severity) + " · " + plain(g.Decision)
-		if g.Owner != "" {
-			s.Head += " · " + plain(g.Owner)
-		}
-		names := make([]string, len(g.Images))
-		for i, n := range g.Images {
-			names[i] = plain(n)
-		}
-		s.Images = fmt.Sprintf("%d images: %s", g.ImageCount, strings.Join(names, ", "))
-		if rest := g.ImageCount - len(names); rest > 0 && len(names) > 0 {
-			s.Images += fmt.Sprintf(" and %d more", rest)
+		s := showGroup(&m.Groups[i])
+		size += s.size()
+		if i == maxShown || most > 0 && size > most {
+			return groups, len(m.Groups) - i + m.More
 		}
 		groups = append(groups, s)
 	}
-	return groups, 0
+	return groups, m.More
+}
+
+func showGroup(g *Group) shown {
+	s := shown{Head: plain(cmp.Or(g.Vulnerability, g.Policy+": "+g.Rule)), Text: plain(g.Message)}
+	s.Head += " · " + plain(g.Severity) + " · " + plain(g.Decision)
+	if g.Owner != "" {
+		s.Head += " · " + plain(g.Owner)
+	}
+	s.Images = "1 image"
+	if g.ImageCount != 1 {
+		s.Images = fmt.Sprintf("%d images", g.ImageCount)
+	}
+	listed := 0
+	for between := ": "; listed < len(g.Images) && len(s.Images) < maxNames; between = ", " {
+		s.Images += between + plain(g.Images[listed])
+		listed++
+	}
+	if rest := g.ImageCount - listed; rest > 0 && listed > 0 {
+		s.Images += fmt.Sprintf(" and %d more", rest)
+	}
+	return s
 }
 
 func moreText(more int) string {
@@ -173,4 +213,15 @@ func moreText(more int) string {
 		return ""
 	}
 	return fmt.Sprintf("and %d more", more)
+}
+
+// shorten cuts a text to so many units of UTF-16, as chats count.
+func shorten(s string, most int) string {
+	n := 0
+	for i, c := range s {
+		if n += utf16.RuneLen(c); n > most {
+			return s[:i] + "…"
+		}
+	}
+	return s
 }

@@ -12,6 +12,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,7 +27,7 @@ func (s *Sender) post(ctx context.Context, to, contentType string, body any, hea
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, to, bytes.NewReader(text))
 	if err != nil {
-		return &Error{Reason: "the URL is not one"}
+		return &Error{Gone: true, Reason: "the URL is not one"}
 	}
 	r.Header.Set("Content-Type", contentType)
 	r.Header.Set("User-Agent", "strata")
@@ -45,8 +46,11 @@ func (s *Sender) post(ctx context.Context, to, contentType string, body any, hea
 	defer answer.Body.Close()
 	const most = 300
 	said, _ := io.ReadAll(io.LimitReader(answer.Body, most))
-	if answer.StatusCode/100 == 2 {
+	switch answer.StatusCode / 100 {
+	case 2:
 		return nil
+	case 3:
+		said = []byte("redirects are not followed; give the receiver the address that it is at")
 	}
 	return &Error{
 		Status: answer.StatusCode, Gone: answer.StatusCode == http.StatusGone, After: s.retryAfter(answer.Header.Get("Retry-After")),
@@ -74,10 +78,50 @@ func (m *Message) eventType() string {
 	return "strata.violations.found"
 }
 
+// maxEvent bounds the messages to programs, in bytes, and maxText the texts in them, in
+// units of UTF-16.
+const (
+	maxEvent = 256 << 10
+	maxText  = 500
+)
+
+// bounded is a message to programs: names are as they are, but no longer than maxText, and
+// groups that would make it longer than maxEvent are counted.
+func bounded(m *Message) (*Message, error) {
+	out := *m
+	out.Title, out.Groups = shorten(m.Title, maxText), []Group{}
+	size := 0
+	for i, g := range m.Groups {
+		for _, text := range []*string{&g.Vulnerability, &g.Policy, &g.Rule, &g.Owner, &g.Message} {
+			*text = shorten(*text, maxText)
+		}
+		for _, list := range []*[]string{&g.Images, &g.Packages, &g.Watches} {
+			*list = slices.Clone(*list)
+			for i, text := range *list {
+				(*list)[i] = shorten(text, maxText)
+			}
+		}
+		text, err := json.Marshal(g)
+		if err != nil {
+			return nil, err
+		}
+		if size += len(text) + 1; size > maxEvent {
+			out.More += len(m.Groups) - i
+			break
+		}
+		out.Groups = append(out.Groups, g)
+	}
+	return &out, nil
+}
+
 // sendWebhook follows Standard Webhooks (standardwebhooks.com): the signature is HMAC of
 // SHA-256 of id, time and body.
 func (s *Sender) sendWebhook(ctx context.Context, r *Receiver, m *Message) error {
-	body := map[string]any{"type": m.eventType(), "timestamp": m.At.UTC().Format(time.RFC3339), "data": m}
+	data, err := bounded(m)
+	if err != nil {
+		return err
+	}
+	body := map[string]any{"type": m.eventType(), "timestamp": m.At.UTC().Format(time.RFC3339), "data": data}
 	return s.post(ctx, r.URL, "application/json", body, func(h http.Header, text []byte) error {
 		stamp := strconv.FormatInt(s.now().Unix(), 10)
 		h.Set("webhook-id", m.Delivery)
@@ -105,7 +149,7 @@ func webhookKey(secret string) ([]byte, error) {
 	}
 	key, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {
-		return nil, &Error{Reason: "the secret is not whsec_ and base64"}
+		return nil, &Error{Gone: true, Reason: "the secret is not whsec_ and base64"}
 	}
 	return key, nil
 }
@@ -117,9 +161,13 @@ func (s *Sender) sendCloudEvent(ctx context.Context, r *Receiver, m *Message) er
 	if source == "" {
 		source = "urn:strata"
 	}
+	data, err := bounded(m)
+	if err != nil {
+		return err
+	}
 	body := map[string]any{
 		"specversion": "1.0", "id": m.Delivery, "source": source, "type": m.eventType(), "time": m.At.UTC().Format(time.RFC3339Nano),
-		"datacontenttype": "application/json", "data": m,
+		"datacontenttype": "application/json", "data": data,
 	}
 	return s.post(ctx, r.URL, "application/cloudevents+json; charset=UTF-8", body, func(h http.Header, _ []byte) error {
 		if r.Secret != "" {
@@ -130,19 +178,20 @@ func (s *Sender) sendCloudEvent(ctx context.Context, r *Receiver, m *Message) er
 }
 
 // slackBody is for Slack's incoming webhooks: names are in plain_text, in which nothing
-// is markup; in the text of the notification its three characters are escaped.
+// is markup; in the text of the notification its three characters are escaped. A header
+// may have 150 units of UTF-16, a section 3000.
 func slackBody(m *Message) any {
 	escape := strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
-	text := func(s string) map[string]any {
-		return map[string]any{"type": "plain_text", "text": shorten(s, 2900), "emoji": false}
+	block := func(kind, s string, most int) any {
+		return map[string]any{"type": kind, "text": map[string]any{"type": "plain_text", "text": shorten(s, most), "emoji": false}}
 	}
-	blocks := []any{map[string]any{"type": "header", "text": map[string]any{"type": "plain_text", "text": shorten(plain(m.Title), 140), "emoji": false}}}
-	groups, more := show(m)
+	blocks := []any{block("header", plain(m.Title), 140)}
+	groups, more := show(m, maxChat)
 	for _, g := range groups {
-		blocks = append(blocks, map[string]any{"type": "section", "text": text(g.Head + "\n" + g.Text + "\n" + g.Images)})
+		blocks = append(blocks, block("section", g.Head+"\n"+g.Text+"\n"+g.Images, 2900))
 	}
 	if more > 0 {
-		blocks = append(blocks, map[string]any{"type": "section", "text": text(moreText(more))})
+		blocks = append(blocks, block("section", moreText(more), 2900))
 	}
 	if m.Link != "" {
 		blocks = append(blocks, map[string]any{"type": "section", "text": map[string]any{"type": "mrkdwn", "text": "<" + escape.Replace(m.Link) + "|Open Strata>"}})
@@ -161,7 +210,7 @@ func teamsBody(m *Message) any {
 		return map[string]any{"type": "RichTextBlock", "inlines": []any{r}}
 	}
 	body := []any{run(plain(m.Title), true)}
-	groups, more := show(m)
+	groups, more := show(m, maxChat)
 	for _, g := range groups {
 		body = append(body, run(g.Head, true), run(g.Text, false), run(g.Images, false))
 	}
@@ -173,11 +222,4 @@ func teamsBody(m *Message) any {
 		card["actions"] = []any{map[string]any{"type": "Action.OpenUrl", "title": "Open Strata", "url": m.Link}}
 	}
 	return map[string]any{"type": "message", "attachments": []any{map[string]any{"contentType": "application/vnd.microsoft.card.adaptive", "content": card}}}
-}
-
-func shorten(s string, most int) string {
-	if r := []rune(s); len(r) > most {
-		return string(r[:most]) + "…"
-	}
-	return s
 }

@@ -10,23 +10,23 @@ import (
 
 	"strata/internal/auth"
 	"strata/internal/jobs"
-	"strata/internal/store"
+	"strata/internal/notify"
 )
 
 // A Notification is one message to one receiver.
 type Notification struct {
-	ID          int64                     `json:"id"`
-	Delivery    string                    `json:"delivery" doc:"the id that the receiver knows it by, the same for each attempt"`
-	Receiver    string                    `json:"receiver"`
-	Recipient   string                    `json:"recipient,omitempty" doc:"the mail address of an owner"`
-	Subject     string                    `json:"subject"`
-	Groups      []store.NotificationGroup `json:"groups" nullable:"false" doc:"empty until the first attempt"`
-	State       string                    `json:"state" enum:"due,sending,sent,failed"`
-	Attempts    int                       `json:"attempts"`
-	Error       string                    `json:"error,omitempty" doc:"of the last attempt"`
-	DueAt       time.Time                 `json:"due_at,omitzero"`
-	CreatedAt   time.Time                 `json:"created_at"`
-	DeliveredAt time.Time                 `json:"delivered_at,omitzero"`
+	ID          int64          `json:"id"`
+	Delivery    string         `json:"delivery" doc:"the id that the receiver knows it by, the same for each attempt"`
+	Receiver    string         `json:"receiver"`
+	Recipient   string         `json:"recipient,omitempty" doc:"the mail address that it goes to"`
+	Subject     string         `json:"subject"`
+	Groups      []notify.Group `json:"groups" nullable:"false" doc:"empty until the first attempt"`
+	State       string         `json:"state" enum:"due,sending,sent,failed"`
+	Attempts    int            `json:"attempts"`
+	Error       string         `json:"error,omitempty" doc:"of the last attempt"`
+	DueAt       time.Time      `json:"due_at,omitzero"`
+	CreatedAt   time.Time      `json:"created_at"`
+	DeliveredAt time.Time      `json:"delivered_at,omitzero"`
 }
 
 func (s *Server) registerNotifications() {
@@ -51,7 +51,7 @@ func (s *Server) listNotifications(ctx context.Context, in *struct {
 		n := &rows[i]
 		out[i] = Notification{
 			ID: n.ID, Delivery: n.Delivery, Receiver: n.ReceiverName, Recipient: n.Recipient, Subject: n.Subject, State: n.State, Attempts: n.Attempts,
-			Error: n.Error, DueAt: n.DueAt, CreatedAt: n.CreatedAt, DeliveredAt: n.DeliveredAt, Groups: []store.NotificationGroup{},
+			Error: n.Error, DueAt: n.DueAt, CreatedAt: n.CreatedAt, DeliveredAt: n.DeliveredAt, Groups: []notify.Group{},
 		}
 		if n.Payload != "" {
 			if err := json.Unmarshal([]byte(n.Payload), &out[i].Groups); err != nil {

@@ -9,6 +9,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"strata/internal/notify"
 )
 
 // A Notification is one message to one receiver.
@@ -18,9 +20,9 @@ type Notification struct {
 	Delivery     string
 	Receiver     int64
 	ReceiverName string
-	// Recipient is the mail address of an owner; empty for the receiver's own.
+	// Recipient is the mail address that it goes to; empty where it goes by no mail.
 	Recipient, Subject string
-	// Payload is a JSON list of NotificationGroup; empty until the first attempt.
+	// Payload is a JSON list of notify.Group; empty until the first attempt.
 	Payload string
 	// State is "due", "sending", "sent" or "failed".
 	State    string
@@ -51,15 +53,17 @@ func notificationRows(rows *sql.Rows) ([]Notification, error) {
 }
 
 // ClaimNotifications gives notifications that are due to one who sends them, for a time:
-// then others may, as when it died. At the first attempt they are put into words, which
-// stay.
+// then others may, as when it died. Of a receiver that is being sent something it gives none,
+// so that one that is slow is waited for once. At the first attempt they are put into words,
+// which stay.
 func (d *DB) ClaimNotifications(ctx context.Context, limit int, ttl time.Duration) (out []Notification, err error) {
 	err = d.retryTx(ctx, func() error {
 		return d.inTx(ctx, func(tx *sql.Tx) error {
 			now := d.now()
 			rows, err := tx.QueryContext(ctx, `UPDATE notifications SET state = 'sending', fence = fence + 1, attempts = attempts + 1, due_at = $1
 				WHERE state IN ('due', 'sending') AND due_at <= $2 AND id IN (SELECT n.id FROM notifications n JOIN receivers r ON r.id = n.receiver
-				WHERE n.state IN ('due', 'sending') AND n.due_at <= $2 AND NOT r.paused ORDER BY n.due_at, n.id LIMIT $3)
+				WHERE n.state IN ('due', 'sending') AND n.due_at <= $2 AND NOT r.paused
+					AND NOT EXISTS (SELECT 1 FROM notifications s WHERE s.state = 'sending' AND s.due_at > $2 AND s.receiver = n.receiver) ORDER BY n.due_at, n.id LIMIT $3)
 				RETURNING `+notificationColumns, now.Add(ttl).UnixMicro(), now.UnixMicro(), limit)
 			if err != nil {
 				return err
@@ -128,9 +132,9 @@ func toldViolations(ctx context.Context, tx *sql.Tx, notification int64) ([]rout
 }
 
 // groupViolations brings violations of the same together, in their order.
-func groupViolations(violations []routedViolation, names *scopedNames) []*NotificationGroup {
-	out := []*NotificationGroup{}
-	byKey := map[string]*NotificationGroup{}
+func groupViolations(violations []routedViolation, names *scopedNames) []*notify.Group {
+	out := []*notify.Group{}
+	byKey := map[string]*notify.Group{}
 	seen := map[string]bool{}
 	first := func(kind, key, what string) bool {
 		key = kind + "\x1f" + key + "\x1f" + what
@@ -139,7 +143,7 @@ func groupViolations(violations []routedViolation, names *scopedNames) []*Notifi
 	}
 	for i := range violations {
 		v := &violations[i]
-		key := v.group.key()
+		key := groupKey(&v.group)
 		g := byKey[key]
 		if g == nil {
 			copied := v.group
@@ -167,7 +171,7 @@ func groupViolations(violations []routedViolation, names *scopedNames) []*Notifi
 			g.Decision = v.group.Decision
 		}
 	}
-	slices.SortStableFunc(out, func(a, b *NotificationGroup) int { return cmp.Compare(b.ImageCount, a.ImageCount) })
+	slices.SortStableFunc(out, func(a, b *notify.Group) int { return cmp.Compare(b.ImageCount, a.ImageCount) })
 	return out
 }
 
@@ -185,6 +189,15 @@ func (d *DB) NotificationFailed(ctx context.Context, id, fence int64, failure st
 		state = "failed"
 	}
 	return d.recordNotification(ctx, id, fence, `state = $1, error = $2, due_at = CAST($3 AS BIGINT)`, state, failure, micros(next))
+}
+
+// RestReceiver lets what is due for a receiver wait until a time: it was not reached, or
+// asked to wait, so that each of its notifications need not find out.
+func (d *DB) RestReceiver(ctx context.Context, id int64, until time.Time) error {
+	if _, err := d.db.ExecContext(ctx, `UPDATE notifications SET due_at = $1 WHERE receiver = $2 AND state = 'due' AND due_at < $1`, until.UnixMicro(), id); err != nil {
+		return fmt.Errorf("receiver %d: %w", id, err)
+	}
+	return nil
 }
 
 func (d *DB) recordNotification(ctx context.Context, id, fence int64, set string, args ...any) error {

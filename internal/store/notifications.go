@@ -10,38 +10,23 @@ import (
 	"fmt"
 	"slices"
 	"time"
-)
 
-// A NotificationGroup is what one notification says of one vulnerability, or of one rule
-// where there is none, and one owner of repositories. Its form is that of payloads.
-type NotificationGroup struct {
-	Vulnerability string `json:"vulnerability,omitempty"`
-	Policy        string `json:"policy"`
-	Rule          string `json:"rule"`
-	Owner         string `json:"owner,omitempty"`
-	Severity      string `json:"severity"`
-	Decision      string `json:"decision"`
-	Message       string `json:"message"`
-	// Images are the first names, of ImageCount images.
-	Images     []string `json:"images"`
-	ImageCount int      `json:"image_count"`
-	Packages   []string `json:"packages,omitempty"`
-	Watches    []string `json:"watches"`
-}
+	"strata/internal/notify"
+)
 
 // namesInGroup bounds the names that a group lists.
 const namesInGroup = 20
 
-// key is that by which violations come together.
-func (g *NotificationGroup) key() string {
+// groupKey is that by which violations come together.
+func groupKey(g *notify.Group) string {
 	if g.Vulnerability != "" {
 		return "vulnerability\x1f" + g.Vulnerability + "\x1f" + g.Owner
 	}
 	return "rule\x1f" + g.Policy + "\x1f" + g.Rule + "\x1f" + g.Owner
 }
 
-// title is what the notification is called in lists.
-func (g *NotificationGroup) title() string {
+// groupTitle is what the notification of a group is called.
+func groupTitle(g *notify.Group) string {
 	title := cmp.Or(g.Vulnerability, g.Policy+": "+g.Rule)
 	if g.Owner != "" {
 		title += " (" + g.Owner + ")"
@@ -55,7 +40,7 @@ const routeBatch = 2000
 // A routedViolation is a violation of which nobody was told yet.
 type routedViolation struct {
 	id, watch, image int64
-	group            NotificationGroup
+	group            notify.Group
 	receivers        string
 }
 
@@ -88,6 +73,11 @@ func (d *DB) route(ctx context.Context, tx *sql.Tx, settle time.Duration) (int, 
 	// One routes at a time, so that what belongs together comes together: the row is
 	// locked until the end.
 	if _, err := tx.ExecContext(ctx, `INSERT INTO settings (name, value) VALUES ('routing', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, []byte{1}); err != nil {
+		return 0, err
+	}
+	// What was to be told, but is gone, as with its watch, is no message.
+	if _, err := tx.ExecContext(ctx, `DELETE FROM notifications WHERE payload = '' AND state = 'due' AND NOT EXISTS
+		(SELECT 1 FROM notification_violations nv WHERE nv.notification = notifications.id)`); err != nil {
 		return 0, err
 	}
 	taken, err := d.takeViolations(ctx, tx)
@@ -270,19 +260,21 @@ func (r *routing) tell(v *routedViolation, receiver *Receiver, owner string) err
 	if err != nil {
 		return fmt.Errorf("receiver %q: %w", receiver.Name, err)
 	}
-	key := notificationKey{receiver.ID, receiver.recipient(owner), g.key()}
-	title := g.title()
+	group, title := groupKey(&g), groupTitle(&g)
 	if due.After(r.at) {
-		key.group, title = "digest", "Digest"
+		group, title = "digest", "Digest"
 	} else {
 		due = r.at.Add(r.settle)
 	}
-	to := r.into[key]
-	if to == nil {
-		to = &waiting{title: title, due: due}
-		r.into[key] = to
+	for _, recipient := range receiver.recipients(owner) {
+		key := notificationKey{receiver.ID, recipient, group}
+		to := r.into[key]
+		if to == nil {
+			to = &waiting{title: title, due: due}
+			r.into[key] = to
+		}
+		to.violations = append(to.violations, []any{v.id, owner})
 	}
-	to.violations = append(to.violations, []any{v.id, owner})
 	return nil
 }
 

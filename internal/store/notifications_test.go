@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"strata/internal/notify"
 )
 
 // violate makes n images in the repositories of an owner, each with an open violation.
@@ -74,7 +76,7 @@ func TestRouteOnce(t *testing.T) {
 		}
 		counts := map[string]int{}
 		for _, n := range got {
-			var groups []NotificationGroup
+			var groups []notify.Group
 			if err := json.Unmarshal([]byte(n.Payload), &groups); err != nil || len(groups) != 1 {
 				t.Fatalf("%s %v", n.Payload, err)
 			}

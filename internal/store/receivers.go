@@ -96,8 +96,8 @@ func (s *ReceiverSettings) checkMail() error {
 			return fmt.Errorf("%w: %q: want a mail address", ErrInvalid, a)
 		}
 	}
-	if len(s.To) == 0 && len(s.ToOwner) == 0 {
-		return fmt.Errorf("%w: to, to_owner: want an address that mails go to", ErrInvalid)
+	if len(s.To) == 0 {
+		return fmt.Errorf("%w: to: want an address for what nobody is known to own", ErrInvalid)
 	}
 	return nil
 }
@@ -130,18 +130,20 @@ func nextDigest(schedule string, now time.Time) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("schedule %q: want immediately, every DURATION, or daily HH:MM [ZONE]", schedule)
 }
 
-// recipient is the mail address that what an owner is told goes to; empty for To.
-func (r *Receiver) recipient(owner string) string {
-	if r.Kind != "email" || owner == "" {
-		return ""
+// recipients are the mail addresses that what an owner is told goes to, each in a mail of
+// its own, so that one that is refused keeps it from nobody else. A receiver that takes no
+// mail has one, which is empty.
+func (r *Receiver) recipients(owner string) []string {
+	if r.Kind != "email" {
+		return []string{""}
 	}
 	if a, ok := r.Settings.ToOwner[owner]; ok {
-		return a
+		return []string{a}
 	}
 	if a, err := mail.ParseAddress(owner); err == nil {
-		return a.Address
+		return []string{a.Address}
 	}
-	return ""
+	return r.Settings.To
 }
 
 const receiverColumns = `id, name, kind, settings, secret IS NOT NULL, paused, updated_at`

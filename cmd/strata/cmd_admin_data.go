@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"strata/internal/store"
 )
@@ -148,36 +149,51 @@ way back but a backup from before.`,
 
 func newAdminRetentionCommand(a *app) *cobra.Command {
 	var o databaseFlags
-	var keep, history time.Duration
+	var keep retentionFlags
 	cmd := &cobra.Command{
 		Use:   "retention",
 		Short: "Delete images that no tag names any more, and old history",
 		Long: `Delete images that no tag has named for some time, with what of layers and packages
 no other image has, and history that is older than is to be kept. The server may go on
-meanwhile. It does the same on its own once a day, and keeps images for 90 days and
-history for two years.`,
+meanwhile. It does the same on its own once a day, by the flags of the same names of
+strata serve.`,
 		Example: `  strata admin retention --keep-untagged 720h --keep-history 8760h`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.retention(cmd.Context(), &o, keep, history)
+			return a.retention(cmd.Context(), &o, &keep)
 		},
 	}
 	o.flags(cmd.Flags())
-	cmd.Flags().DurationVar(&keep, "keep-untagged", 30*24*time.Hour, "keep images for this `DURATION` after the last tag has gone")
-	cmd.Flags().DurationVar(&history, "keep-history", 0, "keep history of tags, findings, violations and changes for this `DURATION` (default 0s, for ever)")
+	keep.flags(cmd.Flags())
 	return cmd
 }
 
-func (a *app) retention(ctx context.Context, o *databaseFlags, keep, history time.Duration) (err error) {
-	if keep < 0 || history < 0 {
-		return errors.New("--keep-untagged, --keep-history: want a time, not less than none")
+// retentionFlags say what a database keeps besides what tags name now.
+type retentionFlags struct{ untagged, history time.Duration }
+
+func (o *retentionFlags) flags(f *pflag.FlagSet) {
+	const days90, years2 = 90 * 24 * time.Hour, 2 * 365 * 24 * time.Hour
+	f.DurationVar(&o.untagged, "keep-untagged", days90, "keep images for this `DURATION` after their last tag has gone, or their scan where they had none; 0 keeps none")
+	f.DurationVar(&o.history, "keep-history", years2, "keep history of tags, findings, violations, notifications and changes for this `DURATION`; 0 keeps all of it")
+}
+
+func (o *retentionFlags) check() error {
+	if o.untagged < 0 || o.history < 0 {
+		return errors.New("--keep-untagged, --keep-history: want a time such as 720h, or 0")
+	}
+	return nil
+}
+
+func (a *app) retention(ctx context.Context, o *databaseFlags, keep *retentionFlags) (err error) {
+	if err := keep.check(); err != nil {
+		return err
 	}
 	db, err := a.existingDatabase(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	n, err := db.Retain(ctx, keep, history)
+	n, err := db.Retain(ctx, keep.untagged, keep.history)
 	if err != nil {
 		return err
 	}

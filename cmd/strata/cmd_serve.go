@@ -31,6 +31,7 @@ type serveOptions struct {
 	keyFile                string
 	advisories             mirrorFlags
 	syncEvery, crawlEvery  time.Duration
+	keep                   retentionFlags
 	workers                int
 	memory                 byteSize
 	allowPrivate           bool
@@ -66,6 +67,7 @@ and backups.`,
 	flagGroup(f, "Data", o.dataFlags)
 	o.advisories.register(cmd)
 	flagGroup(f, "Work", o.workFlags)
+	flagGroup(f, "Retention", o.keep.flags)
 	flagGroup(f, "Observation", o.observationFlags)
 	flagGroup(f, "Login with OpenID Connect", o.openIDFlags)
 	return cmd
@@ -167,6 +169,8 @@ func (o *serveOptions) check() error {
 		return fmt.Errorf("--workers %d: want 1 or more, 0 for one each processor, or -1 for none", o.workers)
 	case o.syncEvery < 0 || o.crawlEvery < 0:
 		return errors.New("--sync-every and --crawl-every: want a duration such as 6h, or 0")
+	case o.keep.check() != nil:
+		return o.keep.check()
 	case o.shutdown <= 0:
 		return errors.New("--shutdown-timeout: want a duration such as 30s")
 	case o.openID.Issuer == "" && (o.openID.ClientID != "" || o.openIDSecret != "" || len(o.openIDTo) > 0):

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"strings"
-	"time"
 
 	"strata/internal/advisory"
 	"strata/internal/analyzer"
@@ -12,13 +11,6 @@ import (
 	"strata/internal/notify"
 	"strata/internal/server"
 	"strata/internal/store"
-)
-
-// What a server keeps besides what its tags name: images for so long after they have
-// gone, and history of findings (strata admin retention does it at once).
-const (
-	keepImages  = 90 * 24 * time.Hour
-	keepHistory = 2 * 365 * 24 * time.Hour
 )
 
 // works are what an instance does in the background. layers are what it knows of layers,
@@ -41,7 +33,7 @@ func (o *serveOptions) works(db *store.DB, layers *jobs.Layers, court *jobs.Cour
 			return nil, err
 		}
 		reconciles := &jobs.Reconciles{DB: db, Enqueue: w.Enqueue, More: syncs.Due, AnalyzerSet: analyzer.SetVersion}
-		works := []jobs.Work{scans.Work(), crawls.Work(), reconciles.Work(), jobs.RetainWork(db, keepImages, keepHistory, log), court.Work()}
+		works := []jobs.Work{scans.Work(), crawls.Work(), reconciles.Work(), jobs.RetainWork(db, o.keep.untagged, o.keep.history, log), court.Work()}
 		court.Then = func(ctx context.Context) error {
 			return w.Enqueue(ctx, jobs.Job{Kind: jobs.Deliver, Priority: jobs.ForNews})
 		}

@@ -149,7 +149,7 @@ func (a *app) serve(ctx context.Context, o *serveOptions) (err error) {
 	layers := &jobs.Layers{DB: db, Limit: int(o.memory) / 8}
 	run.Reports = &jobs.Reports{DB: db, Cache: layers, Version: version()}
 	court := &jobs.Court{DB: db, Reports: run.Reports, Log: log}
-	run.Judge = court.Judge
+	run.Judge, run.Try = court.Judge, court.Try
 	run.Works = o.works(db, layers, court, dir, log)
 	run.Started = func(url, setup string) {
 		log.Info("listening", "url", url, "version", version(), "workers", run.Workers)

@@ -165,18 +165,37 @@ func nameFor(w *store.Watch, m *store.ImageDetail) string {
 
 // verdict is that of one watch over a report.
 func (c *Court) verdict(book *lawbook, w *store.Watch, r *report.Report) (policy.Verdict, *policy.Input, error) {
-	in := r.PolicyInput(c.now())
-	policy.ApplyVEX(in, book.vex...)
-	policy.ApplyWaivers(in, book.waivers...)
+	rules, err := book.rulesOf(w, "", nil)
+	if err != nil {
+		return policy.Verdict{}, nil, err
+	}
+	verdict, in := c.evaluate(book, policy.Mode(w.Mode), rules, r)
+	return verdict, in, nil
+}
+
+// rulesOf are those that a watch asks; for the policy of one name, where it isn't
+// empty, those given.
+func (b *lawbook) rulesOf(w *store.Watch, instead string, given []policy.Rule) ([]policy.Rule, error) {
 	var rules []policy.Rule
 	for _, name := range w.Policies {
-		of, ok := book.rules[name]
-		if !ok {
-			return policy.Verdict{}, nil, fmt.Errorf("policy %s: %w", name, store.ErrNotFound)
+		of, ok := b.rules[name]
+		switch {
+		case name == instead && instead != "":
+			of = given
+		case !ok:
+			return nil, fmt.Errorf("policy %s: %w", name, store.ErrNotFound)
 		}
 		rules = append(rules, of...)
 	}
-	return policy.Evaluate(in, policy.Mode(w.Mode), rules...), in, nil
+	return rules, nil
+}
+
+// evaluate asks rules about a report, after what VEX documents and waivers set aside.
+func (c *Court) evaluate(book *lawbook, mode policy.Mode, rules []policy.Rule, r *report.Report) (policy.Verdict, *policy.Input) {
+	in := r.PolicyInput(c.now())
+	policy.ApplyVEX(in, book.vex...)
+	policy.ApplyWaivers(in, book.waivers...)
+	return policy.Evaluate(in, mode, rules...), in
 }
 
 // next is when a judgment has to be made anew, though nothing has changed.
@@ -194,15 +213,7 @@ func (c *Court) next(book *lawbook) time.Time {
 // violationsOf makes one violation of each vulnerability in each package, by name, that
 // a rule objects to, or of each package; else one of the rule.
 func violationsOf(verdict policy.Verdict, r *report.Report, in *policy.Input) []store.Violation {
-	packages := map[string]*report.Package{}
-	for i := range r.Packages {
-		packages[r.Packages[i].ID] = &r.Packages[i]
-	}
-	findings := map[policy.FindingKey]*policy.Finding{}
-	for i := range in.Findings {
-		f := &in.Findings[i]
-		findings[policy.FindingKey{ID: f.ID, PackageID: f.PackageID}] = f
-	}
+	packages, findings := byKeys(r, in)
 	var out []store.Violation
 	for _, v := range verdict.Violations {
 		one := store.Violation{Policy: v.Policy, Rule: v.Rule, Decision: string(v.Decision), Message: v.Message, Receivers: v.Receivers}
@@ -225,6 +236,20 @@ func violationsOf(verdict policy.Verdict, r *report.Report, in *policy.Input) []
 		}
 	}
 	return out
+}
+
+// byKeys finds what violations name.
+func byKeys(r *report.Report, in *policy.Input) (map[string]*report.Package, map[policy.FindingKey]*policy.Finding) {
+	packages := map[string]*report.Package{}
+	for i := range r.Packages {
+		packages[r.Packages[i].ID] = &r.Packages[i]
+	}
+	findings := map[policy.FindingKey]*policy.Finding{}
+	for i := range in.Findings {
+		f := &in.Findings[i]
+		findings[policy.FindingKey{ID: f.ID, PackageID: f.PackageID}] = f
+	}
+	return packages, findings
 }
 
 // setSubject says what a violation is about.
@@ -282,13 +307,8 @@ func (c *Court) readLawbook(ctx context.Context, version string) (*lawbook, erro
 		return nil, err
 	}
 	for _, d := range own {
-		policies, err := loader.Load(d.Name, []byte(d.Text))
-		if err != nil {
+		if book.rules[d.Name], err = loadRules(loader, d.Name, d.Text); err != nil {
 			return nil, err
-		}
-		book.rules[d.Name] = nil
-		for _, p := range policies {
-			book.rules[d.Name] = append(book.rules[d.Name], p.Rules...)
 		}
 	}
 	exceptions, err := c.DB.Documents(ctx, false)
@@ -318,21 +338,45 @@ func (b *lawbook) except(d *store.Document) error {
 // CheckDocument is an error for a document that can't be used, with the place of the
 // mistake.
 func CheckDocument(d *store.Document) error {
-	if d.Name == "" || strings.ContainsAny(d.Name, "/\\\x00\n") || len(d.Name) > 100 {
-		return fmt.Errorf("name %q: want 1 to 100 characters without slashes", d.Name)
+	if err := checkDocumentName(d.Kind, d.Name); err != nil {
+		return err
 	}
 	if d.Kind != store.PolicyDocument {
 		return (&lawbook{}).except(d)
 	}
-	if slices.Contains(policy.ReadyNames(), d.Name) {
-		return fmt.Errorf("name %q: that is a policy that comes with the program; take another", d.Name)
+	_, err := policyRules(d.Name, d.Text)
+	return err
+}
+
+func checkDocumentName(kind, name string) error {
+	if name == "" || strings.ContainsAny(name, "/\\\x00\n") || len(name) > 100 {
+		return fmt.Errorf("name %q: want 1 to 100 characters without slashes", name)
 	}
+	if kind == store.PolicyDocument && slices.Contains(policy.ReadyNames(), name) {
+		return fmt.Errorf("name %q: that is a policy that comes with the program; take another", name)
+	}
+	return nil
+}
+
+// policyRules are the rules of a policy's text.
+func policyRules(name, text string) ([]policy.Rule, error) {
 	loader, err := policy.NewLoader()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	_, err = loader.Load(d.Name, []byte(d.Text))
-	return err
+	return loadRules(loader, name, text)
+}
+
+func loadRules(loader *policy.Loader, name, text string) ([]policy.Rule, error) {
+	policies, err := loader.Load(name, []byte(text))
+	if err != nil {
+		return nil, err
+	}
+	var rules []policy.Rule
+	for _, p := range policies {
+		rules = append(rules, p.Rules...)
+	}
+	return rules, nil
 }
 
 // Judge gives a report the verdict of all watches in whose scope an image of this name

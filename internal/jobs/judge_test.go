@@ -3,6 +3,7 @@ package jobs
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"strata/internal/analyzer"
 	"strata/internal/match"
+	"strata/internal/policy"
 	"strata/internal/report"
 	"strata/internal/scan"
 	"strata/internal/store"
@@ -290,5 +292,93 @@ func TestCheckDocument(t *testing.T) {
 		} else {
 			t.Log(err)
 		}
+	}
+}
+
+func TestTry(t *testing.T) {
+	onEngines(t, func(t *testing.T, location string) {
+		c := newCourtTest(t, location)
+		bad := c.put("r.example/team-a/web:1", lodashPicture)
+		other := c.put("r.example/team-a/api:1", otherPicture)
+		c.put("r.example/team-b/web:1", strings.Replace(lodashPicture, "4.17.4", "4.17.5", 1))
+		const noOther = "name: no-other\nrules:\n  - name: other\n    when: package.name == 'other'\n    action: warn\n    message: 'not {{package.name}} in {{image.reference}}'\n"
+		try := func(trial Trial) *Tried {
+			t.Helper()
+			trial.MaxTime, trial.MaxImages, trial.MaxItems = time.Minute, max(trial.MaxImages, 1), 10
+			got, err := c.Try(t.Context(), &trial)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return got
+		}
+		check := func(step string, want, got *Tried) {
+			t.Helper()
+			want.Mistakes = []policy.Mistake{}
+			want.Incomplete = want.Judged // there are no advisories for npm
+			for i := range want.Items {
+				want.Items[i].Incomplete = true
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", step, diff)
+			}
+		}
+		objects := func(decision policy.Decision, version string) []TriedViolation {
+			return []TriedViolation{{Policy: "no-lodash", Rule: "lodash", Decision: decision, Message: "1 package", Findings: []TriedFinding{{Package: "npm/lodash", Version: version}}}}
+		}
+		other1 := []TriedViolation{{Policy: "no-other", Rule: "other", Decision: policy.Warn, Message: "not other in r.example/team-a/api:1", Findings: []TriedFinding{{Package: "npm/other", Version: "1.0.0"}}}}
+		teamA := &store.WatchScope{Repositories: []string{"r.example/team-a/*"}}
+
+		check("no watch yet", &Tried{
+			Images: 2, Judged: 2, Fail: 1, Pass: 1, Changed: 1, Stricter: 1, Rules: []TriedRule{{Policy: "no-lodash", Rule: "lodash", Images: 1}},
+			Items: []TriedImage{{Image: bad, Name: "r.example/team-a/web:1", Decision: policy.Fail, Then: policy.Fail, Violations: objects(policy.Fail, "4.17.4")}},
+		}, try(Trial{Text: noLodash, Scope: teamA, MaxImages: 9}))
+
+		c.document(store.PolicyDocument, "mine", noLodash)
+		if err := c.db.PutWatch(t.Context(), &store.Watch{Name: "w", Scope: *teamA, Policies: []string{"mine"}}); err != nil {
+			t.Fatal(err)
+		}
+		check("another text of a policy that a watch asks for", &Tried{
+			Images: 3, Judged: 3, Warn: 1, Pass: 2, Changed: 2, Stricter: 1, Milder: 1, Rules: []TriedRule{{Policy: "no-other", Rule: "other", Images: 1}},
+			Items: []TriedImage{
+				{Image: other, Name: "r.example/team-a/api:1", Decision: policy.Warn, Now: policy.Pass, Then: policy.Warn, Violations: other1},
+				{Image: bad, Name: "r.example/team-a/web:1", Decision: policy.Pass, Now: policy.Fail, Then: policy.Pass, Violations: []TriedViolation{}},
+			},
+		}, try(Trial{Name: "mine", Text: noOther, MaxImages: 9}))
+		check("besides it, in sight of one repository", &Tried{
+			Images: 1, Judged: 1, Warn: 1, Rules: []TriedRule{{Policy: "no-lodash", Rule: "lodash", Images: 1}},
+			Items: []TriedImage{{Image: bad, Name: "r.example/team-a/web:1", Decision: policy.Warn, Now: policy.Fail, Then: policy.Fail, Violations: objects(policy.Warn, "4.17.4")}},
+		}, try(Trial{Text: noLodash, Mode: policy.WarnOnly, Sight: []string{"r.example/team-a/web"}, MaxImages: 9}))
+
+		if got := try(Trial{Text: noLodash, MaxImages: 2}); got.Images != 3 || got.Judged != 2 || got.Cut != "images" {
+			t.Errorf("at most two: %+v", got)
+		}
+		got, err := c.Try(t.Context(), &Trial{Text: noLodash, MaxImages: 9, MaxItems: 9, MaxTime: time.Nanosecond})
+		if err != nil || got.Images != 3 || got.Judged != 0 || got.Cut != "time" {
+			t.Errorf("no time: %+v, %v", got, err)
+		}
+		if open := c.lines(false); len(open) != 0 {
+			t.Errorf("something is kept: %v", open)
+		}
+	})
+}
+
+func TestTryMistakes(t *testing.T) {
+	c := newCourtTest(t, t.TempDir()+"/strata.db")
+	for text, want := range map[string][]policy.Mistake{
+		noLodash: {},
+		"name: x\nrules:\n  - name: a\n    when: findng.kev\n    action: fail\n": {{File: "policy", Line: 4, Column: 11, Message: `rule "a": when: nothing is called "findng"; did you mean "finding"?`}},
+		"rules:\n  - name: a\n   when: x\n":                                      {{Line: 1, Message: "did not find expected '-' indicator"}},
+		"":                                                                       {{Message: "policy: is empty; want a policy with rules"}},
+	} {
+		got, err := c.Try(t.Context(), &Trial{Text: text, CheckOnly: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got.Mistakes); diff != "" || got.Images != 0 {
+			t.Errorf("%q (-want +got):\n%s", text, diff)
+		}
+	}
+	if _, err := c.Try(t.Context(), &Trial{Name: "strict", Text: noLodash}); !errors.Is(err, store.ErrInvalid) {
+		t.Errorf("a name that is taken: %v", err)
 	}
 }

@@ -1,7 +1,9 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -18,6 +20,44 @@ func newDocument(name string, text []byte) *document {
 	return &document{name: name, lines: strings.Split(string(text), "\n")}
 }
 
+// A Mistake is something that is wrong with a file, and where.
+type Mistake struct {
+	File string `json:"-"`
+	// Line and Column count from 1; Column is 0 where only the line is known, and both
+	// are where it is the file as a whole.
+	Line   int `json:"line"`
+	Column int `json:"column"`
+	// Message is one sentence for a person.
+	Message string `json:"message"`
+}
+
+func (m *Mistake) Error() string {
+	return fmt.Sprintf("%s:%d:%d: %s", m.File, m.Line, m.Column, m.Message)
+}
+
+// yamlLine is how errors of YAML's grammar begin.
+const yamlLine = "yaml: line "
+
+// Mistakes are those that an error of a Loader tells of, in its order.
+func Mistakes(err error) []Mistake {
+	var out []Mistake
+	for _, e := range flatten(err) {
+		if m, ok := errors.AsType[*Mistake](e); ok {
+			out = append(out, *m)
+			continue
+		}
+		m := Mistake{Message: e.Error()}
+		if _, after, ok := strings.Cut(m.Message, yamlLine); ok {
+			if number, what, ok := strings.Cut(after, ": "); ok {
+				m.Line, _ = strconv.Atoi(number)
+				m.Message = what
+			}
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
 // A place is a line and a column in a file, both from 1.
 type place struct{ line, column int }
 
@@ -27,7 +67,7 @@ func (d *document) errorf(n *yaml.Node, format string, args ...any) error {
 }
 
 func (d *document) errorAt(p place, format string, args ...any) error {
-	return fmt.Errorf("%s:%d:%d: %s", d.name, p.line, p.column, fmt.Sprintf(format, args...))
+	return &Mistake{File: d.name, Line: p.line, Column: p.column, Message: fmt.Sprintf(format, args...)}
 }
 
 // show is the line of a place with a caret under its column.

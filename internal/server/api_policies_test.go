@@ -4,8 +4,13 @@ import (
 	"context"
 	"net/http"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"strata/internal/auth"
 	"strata/internal/jobs"
+	"strata/internal/policy"
 	"strata/internal/store"
 )
 
@@ -67,4 +72,45 @@ func TestPoliciesAPI(t *testing.T) {
 			t.Errorf("asked for %v", asked)
 		}
 	})
+}
+
+func TestTryPolicyAPI(t *testing.T) {
+	var asked *jobs.Trial
+	s := newTestServer(t, openTestDB(t, t.TempDir()+"/strata.db"), func(o *Options) {
+		o.Try = func(_ context.Context, trial *jobs.Trial) (*jobs.Tried, error) {
+			asked = trial
+			if trial.Name == "bad" {
+				return nil, store.ErrInvalid
+			}
+			return &jobs.Tried{Mistakes: []policy.Mistake{{Line: 4, Column: 11, Message: "m"}}}, nil
+		}
+	})
+	viewer := s.newUser(t, "vic", auth.Grant{Role: auth.Viewer, Repository: "**"})
+	developer := s.newUser(t, "dev", auth.Grant{Role: auth.Developer, Repository: "r.example/team-a/**"})
+	const path = "/api/v1/policies/try"
+	if code := s.callAs(t, viewer, "POST", path, map[string]any{"text": ""}, nil); code != http.StatusForbidden {
+		t.Errorf("a viewer: status %d", code)
+	}
+	var got jobs.Tried
+	body := map[string]any{"text": "x", "name": "n", "mode": "warn", "seconds": 3, "scope": map[string]any{"tags": []string{"1"}}}
+	if code := s.callAs(t, developer, "POST", path, body, &got); code != http.StatusOK || len(got.Mistakes) != 1 || got.Mistakes[0].Line != 4 {
+		t.Errorf("status %d: %+v", code, got)
+	}
+	want := &jobs.Trial{Name: "n", Text: "x", Scope: &store.WatchScope{Tags: []string{"1"}}, Mode: policy.WarnOnly, Sight: []string{"r.example/team-a/**"},
+		MaxImages: 1000, MaxItems: 50, MaxTime: 3 * time.Second}
+	if diff := cmp.Diff(want, asked); diff != "" {
+		t.Errorf("asked (-want +got):\n%s", diff)
+	}
+	if code := s.call(t, "POST", path, map[string]any{"text": "x", "name": "bad"}, nil); code != http.StatusUnprocessableEntity || asked.Sight != nil {
+		t.Errorf("a name that can't be: status %d, %+v", code, asked)
+	}
+	for range maxTrying {
+		s.trying <- struct{}{}
+	}
+	if code := s.call(t, "POST", path, map[string]any{"text": "x", "seconds": 1}, nil); code != http.StatusServiceUnavailable {
+		t.Errorf("others are tried: status %d", code)
+	}
+	if code := s.call(t, "POST", path, map[string]any{"text": "x", "check": true}, nil); code != http.StatusOK || !asked.CheckOnly {
+		t.Errorf("a check while others are tried: status %d, %+v", code, asked)
+	}
 }

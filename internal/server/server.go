@@ -42,6 +42,8 @@ type Options struct {
 	// Judge gives a report the verdict of the policies for images of a name
 	// ("REGISTRY/REPOSITORY:TAG"); nil leaves it without.
 	Judge func(ctx context.Context, name string, r *report.Report) error
+	// Try tries a policy on the images; nil for not.
+	Try func(context.Context, *jobs.Trial) (*jobs.Tried, error)
 	// Client sends test messages to receivers; nil is one that asks public addresses only.
 	Client *http.Client
 	// Version of the program.
@@ -88,6 +90,8 @@ type Server struct {
 	registries *jobs.Registries
 	// submitting has a place for each submission that is worked on.
 	submitting chan struct{}
+	// trying has a place for each policy that is tried.
+	trying chan struct{}
 }
 
 // secure tells whether browsers reach the server by https.
@@ -117,7 +121,7 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("server: %w", err)
 	}
 	o.Log = slog.New(requestLog{o.Log.Handler()})
-	s := &Server{o: o, mux: http.NewServeMux(), submitting: make(chan struct{}, maxSubmitting)}
+	s := &Server{o: o, mux: http.NewServeMux(), submitting: make(chan struct{}, maxSubmitting), trying: make(chan struct{}, maxTrying)}
 	s.metrics = newMetrics(s)
 	config := huma.DefaultConfig("Strata", o.Version)
 	config.OpenAPIPath = "/api/v1/openapi"
@@ -150,6 +154,7 @@ func (s *Server) routes() {
 	s.registerFindings()
 	s.registerImpact()
 	s.registerPolicies()
+	s.registerTryPolicy()
 	s.registerHooks()
 	s.registerRegistries()
 	s.registerJobs()

@@ -136,7 +136,7 @@ func allReceivers(ctx context.Context, tx *sql.Tx) (map[string]*Receiver, error)
 
 // An ownedName is a name of an image, with the owner of its repository.
 type ownedName struct {
-	watchedName
+	TaggedName
 	owner string
 }
 
@@ -151,7 +151,7 @@ func (s *scopedNames) of(watch, image int64) []ownedName {
 	var out []ownedName
 	w := s.watches[watch]
 	for _, n := range s.images[image] {
-		if w != nil && w.Scope.fits(&n.watchedName) {
+		if w != nil && w.Scope.Fits(&n.TaggedName) {
 			out = append(out, n)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -40,26 +41,29 @@ type WatchScope struct {
 	Base []string `json:"base,omitempty"`
 }
 
-// A watchedName is one name of an image, as scopes look at it.
-type watchedName struct {
+// A TaggedName is one name of an image, as scopes look at it.
+type TaggedName struct {
 	image            int64
 	repository, tag  string
 	labels, baseName string
 }
 
+// String is REGISTRY/REPOSITORY:TAG.
+func (n *TaggedName) String() string { return n.repository + ":" + n.tag }
+
 // Names tells whether an image of this name ("REGISTRY/REPOSITORY:TAG") is in scope.
 func (s *WatchScope) Names(name string, labels map[string]string, base string) bool {
-	n := watchedName{repository: name, baseName: base}
+	n := TaggedName{repository: name, baseName: base}
 	if i := strings.LastIndexByte(name, ':'); i > strings.LastIndexByte(name, '/') {
 		n.repository, n.tag = name[:i], name[i+1:]
 	}
 	text, err := json.Marshal(labels)
 	n.labels = string(text)
-	return err == nil && s.fits(&n)
+	return err == nil && s.Fits(&n)
 }
 
-// fits tells whether the image is in scope, by this name.
-func (s *WatchScope) fits(n *watchedName) bool {
+// Fits tells whether the image is in scope, by this name.
+func (s *WatchScope) Fits(n *TaggedName) bool {
 	if len(s.Repositories) > 0 && !MatchName(s.Repositories, n.repository) || len(s.Tags) > 0 && !MatchName(s.Tags, n.tag) {
 		return false
 	}
@@ -197,34 +201,80 @@ func (d *DB) DueWatches(ctx context.Context, images []int64) error {
 }
 
 // watchedNames are the names by tags that images have now.
-func watchedNames(ctx context.Context, tx *sql.Tx, condition string) ([]watchedName, error) {
-	rows, err := tx.QueryContext(ctx, `SELECT mi.image, r.name || '/' || p.name, t.name, i.labels, COALESCE(b.reference, '')
+func watchedNames(ctx context.Context, tx *sql.Tx, condition string) ([]TaggedName, error) {
+	var out []TaggedName
+	err := eachName(ctx, tx, `i.labels`, condition, func(n *TaggedName) { out = append(out, *n) })
+	return out, err
+}
+
+// eachName visits the names by tags that images have now, as far as a condition on
+// mi.image goes; labels is the column of labels, or nothing in its place.
+func eachName(ctx context.Context, tx *sql.Tx, labels, condition string, visit func(*TaggedName)) error {
+	rows, err := tx.QueryContext(ctx, `SELECT mi.image, r.name || '/' || p.name, t.name, `+labels+`, COALESCE(b.reference, '')
 		FROM tags t JOIN manifest_images mi ON mi.manifest = t.manifest JOIN repositories p ON p.id = t.repository JOIN registries r ON r.id = p.registry
 		JOIN images i ON i.id = mi.image LEFT JOIN images b ON b.id = i.base WHERE t.to_at IS NULL`+condition)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer rows.Close()
-	var out []watchedName
 	for rows.Next() {
-		var n watchedName
+		var n TaggedName
 		if err := rows.Scan(&n.image, &n.repository, &n.tag, &n.labels, &n.baseName); err != nil {
-			return nil, err
+			return err
 		}
-		out = append(out, n)
+		visit(&n)
 	}
-	return out, rows.Err()
+	return rows.Err()
+}
+
+// CurrentImages are the images in the scope of a watch that a tag names now, as far as
+// the repositories are in sight (globs; nil for all).
+func (d *DB) CurrentImages(ctx context.Context, s *WatchScope, sight []string) ([]int64, error) {
+	labels := `''`
+	if len(s.Labels) > 0 {
+		labels = `i.labels` // they are long
+	}
+	in := map[int64]bool{}
+	err := d.inReadTx(ctx, func(tx *sql.Tx) error {
+		return eachName(ctx, tx, labels, "", func(n *TaggedName) {
+			if !in[n.image] && InScope(sight, n.repository) && s.Fits(n) {
+				in[n.image] = true
+			}
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("current images: %w", err)
+	}
+	return slices.Sorted(maps.Keys(in)), nil
+}
+
+// CurrentNames are the names by tags that some images have now in the repositories in
+// sight; those of each image in the order in which Image tells them.
+func (d *DB) CurrentNames(ctx context.Context, images []int64, sight []string) (map[int64][]TaggedName, error) {
+	out := map[int64][]TaggedName{}
+	err := d.inReadTx(ctx, func(tx *sql.Tx) error {
+		in := joinIDs(images, func(id *int64) int64 { return *id })
+		return eachName(ctx, tx, `i.labels`, ` AND mi.image IN (`+in+`) ORDER BY 2, t.from_at, t.id`, func(n *TaggedName) {
+			if InScope(sight, n.repository) {
+				out[n.image] = append(out[n.image], *n)
+			}
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("current names: %w", err)
+	}
+	return out, nil
 }
 
 // watchImages makes the images with these names those of the watches, due now, as far
 // as a condition on the column image goes.
-func (d *DB) watchImages(ctx context.Context, tx *sql.Tx, watches []Watch, names []watchedName, condition string) error {
+func (d *DB) watchImages(ctx context.Context, tx *sql.Tx, watches []Watch, names []TaggedName, condition string) error {
 	now := d.now().UnixMicro()
 	for _, w := range watches {
 		in := map[int64]bool{}
 		var rows [][]any
 		for i := range names {
-			if n := &names[i]; !w.Paused && !in[n.image] && w.Scope.fits(n) {
+			if n := &names[i]; !w.Paused && !in[n.image] && w.Scope.Fits(n) {
 				in[n.image] = true
 				rows = append(rows, []any{w.ID, n.image, now})
 			}
@@ -279,7 +329,7 @@ func (d *DB) RefreshWatches(ctx context.Context) error {
 	return nil
 }
 
-func (d *DB) refreshWatch(ctx context.Context, tx *sql.Tx, w *Watch, names []watchedName) error {
+func (d *DB) refreshWatch(ctx context.Context, tx *sql.Tx, w *Watch, names []TaggedName) error {
 	now := d.now().UnixMicro()
 	is, err := imagesOf(ctx, tx, `SELECT image FROM watched_images WHERE watch = $1`, w.ID)
 	if err != nil {
@@ -288,7 +338,7 @@ func (d *DB) refreshWatch(ctx context.Context, tx *sql.Tx, w *Watch, names []wat
 	var rows [][]any
 	for i := range names {
 		n := &names[i]
-		if w.Paused || !w.Scope.fits(n) {
+		if w.Paused || !w.Scope.Fits(n) {
 			continue
 		}
 		if known, there := is[n.image]; !there {

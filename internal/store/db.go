@@ -34,6 +34,8 @@ type DB struct {
 	db *sql.DB
 	// pool is what db is made of on PostgreSQL; nil on SQLite.
 	pool *pgxpool.Pool
+	// writing is full while a transaction writes to SQLite; nil on PostgreSQL.
+	writing chan struct{}
 	// path is the file on SQLite; empty on PostgreSQL.
 	path string
 	now  func() time.Time
@@ -128,7 +130,7 @@ func (d *DB) openSQLite(path string) (err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	d.path = path
+	d.path, d.writing = path, make(chan struct{}, 1)
 	// What is in it is for the server alone.
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

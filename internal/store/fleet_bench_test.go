@@ -239,9 +239,13 @@ func benchEngine(t *testing.T, engine string, db *DB, n int) {
 	benchFindings(t, db)
 	benchVacuum(ctx, t, db)
 	for _, table := range []string{"images", "image_layers", "layers", "segments", "segment_packages", "segment_hidden", "packages", "findings"} {
-		benchSay(engine, "rows of "+table, fmt.Sprint(benchCount(t, db, `SELECT COUNT(*) FROM `+table)), "")
+		goal := ""
+		if table == "segment_packages" {
+			goal = ">= 1,000,000 for 100,000 images"
+		}
+		benchSay(engine, "rows of "+table, fmt.Sprint(benchCount(t, db, `SELECT COUNT(*) FROM `+table)), goal)
 	}
-	benchSay(engine, "packages of images", fmt.Sprint(benchCount(t, db, `SELECT SUM(s.packages) FROM image_layers il JOIN segments s ON s.id = il.segment`)), ">= 1,000,000")
+	benchSay(engine, "packages of images", fmt.Sprint(benchCount(t, db, `SELECT SUM(s.packages) FROM image_layers il JOIN segments s ON s.id = il.segment`)), "")
 	benchSize(t, db, engine, n)
 	benchKnown(ctx, t, db, f, engine)
 	benchImpact(ctx, t, db, engine)
@@ -394,6 +398,15 @@ func benchFindings(t *testing.T, db *DB) {
 		_, err := tx.ExecContext(t.Context(), `UPDATE packages SET matched_at = 1`)
 		return err
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	images, err := db.ids(t.Context(), `SELECT id FROM images ORDER BY id`)
+	for batch := range slices.Chunk(images, 1000) {
+		if err == nil {
+			err = db.inTx(t.Context(), func(tx *sql.Tx) error { return countImages(t.Context(), tx, batch) })
+		}
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,8 +5,17 @@ import (
 	"database/sql"
 )
 
-// inTx does something in one transaction, which is kept when it gives no error.
+// inTx does something in one transaction, which is kept when it gives no error. Those on
+// SQLite queue here, in the order they come: SQLite itself would let them sleep and try.
 func (d *DB) inTx(ctx context.Context, do func(*sql.Tx) error) error {
+	if d.writing != nil {
+		select {
+		case d.writing <- struct{}{}:
+			defer func() { <-d.writing }()
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 	return inTx(ctx, d.db, do)
 }
 

@@ -442,7 +442,7 @@ func licenseClass(expression string) string {
 	return string(license.Classes{}.OrDefault().Of(e))
 }
 
-// image writes the row of the image.
+// image writes the row of the image, and its document.
 func (in *ingest) image(ctx context.Context, doc []byte) (id int64, err error) {
 	m := in.c.Image
 	labels, err := json.Marshal(m.Labels)
@@ -472,13 +472,17 @@ func (in *ingest) image(ctx context.Context, doc []byte) (id int64, err error) {
 		name += " " + distro.VersionID
 	}
 	now := in.now().UnixMicro()
-	err = in.tx.QueryRowContext(ctx, `INSERT INTO images (digest, config_digest, platform, reference, distro, analyzer_set, layers, top, size, base, base_layers, labels, document, incomplete, problems, created_at, found_at, scanned_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+	err = in.tx.QueryRowContext(ctx, `INSERT INTO images (digest, config_digest, platform, reference, distro, analyzer_set, layers, top, size, base, base_layers, labels, incomplete, problems, created_at, found_at, scanned_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
 		ON CONFLICT (digest) DO UPDATE SET reference = excluded.reference, distro = excluded.distro, analyzer_set = excluded.analyzer_set, base = excluded.base, base_layers = excluded.base_layers,
-			document = excluded.document, incomplete = excluded.incomplete, problems = excluded.problems, scanned_at = excluded.scanned_at
+			incomplete = excluded.incomplete, problems = excluded.problems, scanned_at = excluded.scanned_at
 		RETURNING id`,
 		in.c.key(), string(m.ConfigDigest), m.Platform.String(), m.Reference, name, in.c.AnalyzerSet, len(m.Layers), top, size, zeroIsNull(base), baseLayers,
-		string(labels), doc, in.c.Incomplete, len(in.c.Inventory.Problems), micros(m.Created), now, now).Scan(&id)
+		string(labels), in.c.Incomplete, len(in.c.Inventory.Problems), micros(m.Created), now, now).Scan(&id)
+	if err != nil {
+		return 0, err
+	}
+	_, err = in.tx.ExecContext(ctx, `INSERT INTO image_documents (image, document) VALUES ($1, $2) ON CONFLICT (image) DO UPDATE SET document = excluded.document`, id, doc)
 	return id, err
 }
 

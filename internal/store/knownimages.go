@@ -21,7 +21,7 @@ func (d *DB) LoadImage(ctx context.Context, id int64) (*image.Image, error) {
 
 func (d *DB) loadImage(ctx context.Context, id int64) (*image.Image, error) {
 	var doc []byte
-	err := d.db.QueryRowContext(ctx, `SELECT document FROM images WHERE id = $1`, id).Scan(&doc)
+	err := d.db.QueryRowContext(ctx, `SELECT document FROM image_documents WHERE image = $1`, id).Scan(&doc)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, ErrNotFound
 	}
@@ -51,10 +51,10 @@ func (d *DB) ImagesBelow(ctx context.Context, m *image.Image) (images []*image.I
 	if len(chains) == 0 || len(chains) > maxImageLayers {
 		return nil, nil
 	}
-	rows, err := d.db.QueryContext(ctx, `SELECT document FROM (
-			SELECT i.id AS id, i.layers AS layers, i.document AS document, ROW_NUMBER() OVER (PARTITION BY i.top ORDER BY i.scanned_at DESC, i.id DESC) AS place
+	rows, err := d.db.QueryContext(ctx, `SELECT doc.document FROM (
+			SELECT i.id AS id, i.layers AS layers, ROW_NUMBER() OVER (PARTITION BY i.top ORDER BY i.scanned_at DESC, i.id DESC) AS place
 			FROM chains c JOIN images i ON i.top = c.id WHERE c.chain_id IN (`+placeholders(1, len(chains))+`)) near
-		WHERE place <= `+fmt.Sprint(maxOfStack)+` ORDER BY layers DESC, id DESC LIMIT `+fmt.Sprint(maxKnownImages), anys(chains)...)
+		JOIN image_documents doc ON doc.image = near.id WHERE place <= `+fmt.Sprint(maxOfStack)+` ORDER BY layers DESC, id DESC LIMIT `+fmt.Sprint(maxKnownImages), anys(chains)...)
 	if err != nil {
 		return nil, fmt.Errorf("base of %s: %w", m.Reference, err)
 	}

@@ -28,8 +28,8 @@ func violate(t *testing.T, db *DB, n int, owner, vulnerability string) {
 		var manifest, image, id int64
 		digest := fmt.Sprintf("sha256:%s-%s-%d", owner, vulnerability, i)
 		one(&manifest, `INSERT INTO manifests (repository, digest, state, found_at) VALUES ($1, $2, 'scanned', 1) RETURNING id`, repository, digest)
-		one(&image, `INSERT INTO images (digest, config_digest, platform, reference, analyzer_set, layers, top, size, document, found_at, scanned_at)
-			VALUES ($1, 'c', 'linux/amd64', 'r', 'a', 1, 1, 1, $2, 1, 1) RETURNING id`, digest, []byte{1})
+		one(&image, `INSERT INTO images (digest, config_digest, platform, reference, analyzer_set, layers, top, size, found_at, scanned_at)
+			VALUES ($1, 'c', 'linux/amd64', 'r', 'a', 1, 1, 1, 1, 1) RETURNING id`, digest)
 		if _, err := db.db.ExecContext(t.Context(), `INSERT INTO manifest_images (manifest, image) VALUES ($1, $2)`, manifest, image); err != nil {
 			t.Fatal(err)
 		}

@@ -73,8 +73,7 @@ CREATE UNIQUE INDEX tags_now ON tags (repository, name) WHERE to_at IS NULL;
 CREATE INDEX tags_manifest ON tags (manifest);
 
 -- One row an image (one platform), by the digest of its manifest, or that of its
--- configuration where it has none. top is the chain of all its layers. document is image.Image as compressed JSON,
--- without content. The counts are of distinct pairs of vulnerability and package
+-- configuration where it has none. top is the chain of all its layers. The counts are of distinct pairs of vulnerability and package
 -- version that are present and not set aside by match; they are those of the open
 -- findings at all times.
 CREATE TABLE images (
@@ -91,7 +90,6 @@ CREATE TABLE images (
     base          BIGINT,
     base_layers   INTEGER NOT NULL DEFAULT 0,
     labels        TEXT NOT NULL DEFAULT '{}',
-    document      BYTEA NOT NULL,
     incomplete    BOOLEAN NOT NULL DEFAULT FALSE,
     problems      INTEGER NOT NULL DEFAULT 0,
     critical      INTEGER NOT NULL DEFAULT 0,
@@ -107,6 +105,13 @@ CREATE INDEX images_base ON images (base);
 CREATE INDEX images_top ON images (top);
 CREATE INDEX images_worst ON images (critical, high, medium, low, unknown, id);
 CREATE INDEX images_newest ON images (scanned_at, id);
+
+-- image.Image as compressed JSON, without content: apart from the row of the image,
+-- which is written anew with each change of its counts.
+CREATE TABLE image_documents (
+    image    BIGINT PRIMARY KEY REFERENCES images (id) ON DELETE CASCADE,
+    document BYTEA NOT NULL
+);
 
 -- Which images a manifest stands for: itself, or those of an index.
 CREATE TABLE manifest_images (

@@ -127,6 +127,9 @@ func (a *app) serve(ctx context.Context, o *serveOptions) (err error) {
 	if run.Declared, err = a.declarations(); err != nil {
 		return err
 	}
+	if run.Policies, err = a.declaredPolicies(); err != nil {
+		return err
+	}
 	tuneMemory(o.memory)
 	dir, err := a.dataDir(o.dataDir)
 	if err != nil {

@@ -4,11 +4,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
+	"strata/internal/policy"
 	"strata/internal/server"
 )
 
@@ -41,6 +44,55 @@ func (a *app) declarations() ([]server.Declaration, error) {
 		}
 	}
 	return out, nil
+}
+
+// declaredPolicies are the policies of strata.yaml: the same list that a scan with these
+// settings is held against.
+func (a *app) declaredPolicies() (out server.DeclaredPolicies, err error) {
+	if a.settings.path == "" {
+		return out, nil
+	}
+	if out.File, err = filepath.Abs(a.settings.path); err != nil {
+		return out, err
+	}
+	loader, err := policy.NewLoader()
+	if err != nil {
+		return out, err
+	}
+	if _, err := loader.Settings(a.settings.path, a.settings.text); err != nil {
+		return out, err
+	}
+	var doc struct{ Policies yaml.Node }
+	if err := yaml.Unmarshal(a.settings.text, &doc); err != nil {
+		return out, fmt.Errorf("%s: %w", a.settings.path, err)
+	}
+	out.Listed = doc.Policies.Kind == yaml.SequenceNode
+	for _, item := range doc.Policies.Content {
+		p, err := a.declaredPolicy(item)
+		if err == nil && slices.ContainsFunc(out.Policies, func(o server.DeclaredPolicy) bool { return o.Name == p.Name }) {
+			err = fmt.Errorf("%q is here twice", p.Name)
+		}
+		if err != nil {
+			return out, fmt.Errorf("%s:%d: policies: %w", a.settings.path, item.Line, err)
+		}
+		out.Policies = append(out.Policies, p)
+	}
+	return out, nil
+}
+
+func (a *app) declaredPolicy(item *yaml.Node) (p server.DeclaredPolicy, err error) {
+	var fields struct{ Name string }
+	if err := item.Decode(&fields); err != nil {
+		return p, err
+	}
+	if fields.Name == "" {
+		return p, errors.New("each needs a name, by which watches ask for it")
+	}
+	var text strings.Builder
+	e := yaml.NewEncoder(&text)
+	e.SetIndent(2)
+	err = errors.Join(e.Encode(item), e.Close())
+	return server.DeclaredPolicy{Name: fields.Name, Text: text.String(), Place: fmt.Sprintf("%s:%d", a.settings.path, item.Line)}, err
 }
 
 func (a *app) declaration(kind string, item *yaml.Node) (d server.Declaration, err error) {

@@ -169,8 +169,16 @@ func TestServeStartsAndStops(t *testing.T) {
 	if strings.Contains(s.log.String(), token) || strings.Contains(s.log.String(), "correct horse") {
 		t.Errorf("a secret is in the log:\n%s", s.log.String())
 	}
-	// What was kept is there after the next start, which prints no token.
-	s = startServer(t, dir)
+	// What was kept is there after the next start, which prints no token; policies of its
+	// settings are, too.
+	settings := filepath.Join(dir, "serve.yaml")
+	if err := os.WriteFile(settings, []byte("policies:\n  - name: ours\n    rules: [{name: kev, when: finding.kev, action: fail}]\nwatches:\n  - {name: all, policies: [ours]}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s = startServer(t, dir, "--config", settings)
+	if status, body := s.do(t, token, "PUT", "/api/v1/policies/ours", map[string]string{"text": "rules: [{name: kev, when: finding.kev, action: warn}]"}); status != http.StatusConflict || !strings.Contains(string(body), "declared in "+settings) {
+		t.Errorf("%d %s", status, body)
+	}
 	if status, body := s.do(t, token, "GET", "/api/v1/me", nil); status != http.StatusOK {
 		t.Errorf("%d %s", status, body)
 	}

@@ -101,7 +101,7 @@ func (d documents) put(ctx context.Context, in *DocumentInput) (*struct{ Body st
 	if err := d.o.DB.PutDocument(ctx, x); err != nil {
 		return nil, d.fail(ctx, err)
 	}
-	if err := d.decisionsChanged(ctx, "put-"+d.kind, x.Name); err != nil {
+	if err := d.decisionsChanged(ctx, "put-"+d.kind, x.Name, ""); err != nil {
 		return nil, err
 	}
 	return &struct{ Body store.Document }{*x}, nil
@@ -111,12 +111,12 @@ func (d documents) remove(ctx context.Context, in *NameInput) (*struct{}, error)
 	if err := d.o.DB.DeleteDocument(ctx, d.kind, in.Name); err != nil {
 		return nil, d.fail(ctx, err)
 	}
-	return nil, d.decisionsChanged(ctx, "delete-"+d.kind, in.Name)
+	return nil, d.decisionsChanged(ctx, "delete-"+d.kind, in.Name, "")
 }
 
 // decisionsChanged writes the change down, and has what is due judged soon.
-func (s *Server) decisionsChanged(ctx context.Context, action, target string) error {
-	if err := s.audit(ctx, action, target, ""); err != nil {
+func (s *Server) decisionsChanged(ctx context.Context, action, target, detail string) error {
+	if err := s.audit(ctx, action, target, detail); err != nil {
 		return s.fail(ctx, err)
 	}
 	if s.o.Enqueue == nil {
@@ -159,7 +159,7 @@ func (s *Server) putWatch(ctx context.Context, in *WatchInput) (*struct{ Body st
 	if err := s.o.DB.PutWatch(ctx, w); err != nil {
 		return nil, s.fail(ctx, err)
 	}
-	if err := s.decisionsChanged(ctx, "put-watch", w.Name); err != nil {
+	if err := s.decisionsChanged(ctx, "put-watch", w.Name, ""); err != nil {
 		return nil, err
 	}
 	return &struct{ Body store.Watch }{*w}, nil
@@ -169,7 +169,7 @@ func (s *Server) deleteWatch(ctx context.Context, in *NameInput) (*struct{}, err
 	if err := s.o.DB.DeleteWatch(ctx, in.Name); err != nil {
 		return nil, s.fail(ctx, err)
 	}
-	return nil, s.decisionsChanged(ctx, "delete-watch", in.Name)
+	return nil, s.decisionsChanged(ctx, "delete-watch", in.Name, "")
 }
 
 // ViolationsInput asks for violations.

@@ -13,6 +13,8 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"strata/internal/auth"
+	"strata/internal/jobs"
+	"strata/internal/store"
 )
 
 // A Declaration is one thing that the settings want to be there: a registry, a
@@ -27,21 +29,95 @@ type Declaration struct {
 	Place string
 }
 
+// DeclaredPolicies are the policies that the settings want to be there.
+type DeclaredPolicies struct {
+	// File is the path of the settings; empty when there are none, and then the policies
+	// stay as they are.
+	File string
+	// Listed tells that the settings have a list of policies: what is in no list goes, also
+	// where it was in another file's.
+	Listed   bool
+	Policies []DeclaredPolicy
+}
+
+// A DeclaredPolicy is one of them.
+type DeclaredPolicy struct {
+	Name, Text string
+	// Place is where it is declared, for errors: "strata.yaml:12".
+	Place string
+}
+
+// settingsIdentity is who does what the settings say. They are as good as an
+// administrator: who writes them starts the server.
+func settingsIdentity() *auth.Identity {
+	return &auth.Identity{Name: "strata.yaml", Via: "settings", Grants: []auth.Grant{{Role: auth.Administrator, Repository: "**"}}}
+}
+
+// declarePolicies writes the policies of the settings. Those that have left them are
+// withdrawn later: watches of the settings may have asked for them.
+func (s *Server) declarePolicies(ctx context.Context, wanted *DeclaredPolicies) error {
+	ctx = auth.With(ctx, settingsIdentity())
+	var all []store.Document
+	for _, p := range wanted.Policies {
+		x := store.Document{Kind: store.PolicyDocument, Name: p.Name, Text: p.Text, UpdatedBy: auth.From(ctx).Name}
+		if err := jobs.CheckDocument(&x); err != nil {
+			return fmt.Errorf("%s: policies: %w", p.Place, err)
+		}
+		all = append(all, x)
+	}
+	changes, err := s.o.DB.DeclarePolicies(ctx, wanted.File, all)
+	if err != nil {
+		return err
+	}
+	for _, name := range changes {
+		if err := s.decisionsChanged(ctx, "put-policy", name, wanted.File); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// withdrawPolicies takes away the policies that have left the settings.
+func (s *Server) withdrawPolicies(ctx context.Context, wanted *DeclaredPolicies) error {
+	if wanted.File == "" {
+		return nil
+	}
+	ctx = auth.With(ctx, settingsIdentity())
+	var names []string
+	for _, p := range wanted.Policies {
+		names = append(names, p.Name)
+	}
+	deleted, released, err := s.o.DB.WithdrawPolicies(ctx, wanted.File, wanted.Listed, names)
+	if err != nil {
+		return err
+	}
+	for _, name := range deleted {
+		if err := s.audit(ctx, "delete-policy", name, "no longer in "+wanted.File); err != nil {
+			return err
+		}
+	}
+	for _, name := range released {
+		s.o.Log.WarnContext(ctx, "a policy has left the settings, but a watch asks for it: it stays, as one of the server's own", "policy", name, "file", wanted.File)
+		if err := s.audit(ctx, "release-policy", name, "no longer in "+wanted.File+", but a watch asks for it"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // DeclaredKinds are the kinds of declarations, in the order in which they are applied:
 // watches name receivers.
 func DeclaredKinds() []string { return []string{"registries", "receivers", "watches"} }
 
 // declare makes or changes what the settings want, by the API's own handlers, so that
-// what they refuse is refused here, and what they write to the audit log is written. The
-// settings are as good as an administrator: who writes them starts the server.
+// what they refuse is refused here, and what they write to the audit log is written.
 func (s *Server) declare(ctx context.Context, wanted []Declaration) error {
-	who := &auth.Identity{Name: "strata.yaml", Via: "settings", Grants: []auth.Grant{{Role: auth.Administrator, Repository: "**"}}}
 	for _, kind := range DeclaredKinds() {
 		for _, d := range wanted {
 			if d.Kind != kind {
 				continue
 			}
-			if err := s.declareOne(auth.With(ctx, who), d); err != nil {
+			if err := s.declareOne(auth.With(ctx, settingsIdentity()), d); err != nil {
 				return fmt.Errorf("%s: %s %q: %w", d.Place, d.Kind, d.Name, err)
 			}
 		}

@@ -41,8 +41,9 @@ type RunOptions struct {
 	ShutdownTimeout time.Duration
 	// Works makes what the queue of this instance does; nil for nothing.
 	Works func(Wiring) ([]jobs.Work, error)
-	// Declared is what the settings want to be there.
+	// Declared is what the settings want to be there, and Policies the policies.
 	Declared []Declaration
+	Policies DeclaredPolicies
 	// Started is told where the server listens, and the one-time token by which the
 	// first administrator is made (empty when there is one).
 	Started func(url, setup string)
@@ -146,7 +147,13 @@ func (r *runner) run(ctx context.Context, listener net.Listener) (err error) {
 
 // begin does what is to be done before the first request.
 func (r *runner) begin(ctx context.Context) (setup string, err error) {
+	if err := r.server.declarePolicies(ctx, &r.o.Policies); err != nil {
+		return "", err
+	}
 	if err := r.server.declare(ctx, r.o.Declared); err != nil {
+		return "", err
+	}
+	if err := r.server.withdrawPolicies(ctx, &r.o.Policies); err != nil {
 		return "", err
 	}
 	if err := r.beat(ctx); err != nil {

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -19,6 +21,9 @@ type Document struct {
 	Version   int       `json:"version,omitempty"`
 	UpdatedAt time.Time `json:"updated_at"`
 	UpdatedBy string    `json:"updated_by"`
+	// File is the path of the settings that declare a policy, which is changed there alone;
+	// empty for what is written by the API.
+	File string `json:"file,omitempty" doc:"settings that declare it: it is changed there alone"`
 }
 
 // The kinds of documents.
@@ -31,9 +36,9 @@ const (
 // Documents lists the policies, or the waivers and VEX documents, by name, with their
 // texts.
 func (d *DB) Documents(ctx context.Context, policies bool) ([]Document, error) {
-	query := `SELECT id, kind, name, text, 0, updated_at, updated_by FROM exceptions ORDER BY name`
+	query := `SELECT id, kind, name, text, 0, updated_at, updated_by, '' FROM exceptions ORDER BY name`
 	if policies {
-		query = `SELECT id, 'policy', name, text, version, updated_at, updated_by FROM policies ORDER BY name`
+		query = `SELECT id, 'policy', name, text, version, updated_at, updated_by, file FROM policies ORDER BY name`
 	}
 	rows, err := d.db.QueryContext(ctx, query)
 	if err != nil {
@@ -44,7 +49,7 @@ func (d *DB) Documents(ctx context.Context, policies bool) ([]Document, error) {
 	for rows.Next() {
 		var x Document
 		var updated sql.NullInt64
-		if err := rows.Scan(&x.ID, &x.Kind, &x.Name, &x.Text, &x.Version, &updated, &x.UpdatedBy); err != nil {
+		if err := rows.Scan(&x.ID, &x.Kind, &x.Name, &x.Text, &x.Version, &updated, &x.UpdatedBy, &x.File); err != nil {
 			return nil, fmt.Errorf("documents: %w", err)
 		}
 		x.UpdatedAt = fromMicros(updated)
@@ -54,15 +59,18 @@ func (d *DB) Documents(ctx context.Context, policies bool) ([]Document, error) {
 }
 
 // PutDocument writes a document that was checked, in the place of one of its name. What
-// it decides is due to be decided anew.
+// it decides is due to be decided anew. A policy that settings declare stays: ErrConflict.
 func (d *DB) PutDocument(ctx context.Context, x *Document) error {
 	err := d.inTx(ctx, func(tx *sql.Tx) error {
 		now := d.now().UnixMicro()
 		var err error
 		if x.Kind == PolicyDocument {
 			err = tx.QueryRowContext(ctx, `INSERT INTO policies (name, text, version, updated_at, updated_by) VALUES ($1, $2, 1, $3, $4)
-				ON CONFLICT (name) DO UPDATE SET text = excluded.text, version = policies.version + 1, updated_at = excluded.updated_at, updated_by = excluded.updated_by
+				ON CONFLICT (name) DO UPDATE SET text = excluded.text, version = policies.version + 1, updated_at = excluded.updated_at, updated_by = excluded.updated_by WHERE policies.file = ''
 				RETURNING id, version`, x.Name, x.Text, now, x.UpdatedBy).Scan(&x.ID, &x.Version)
+			if errors.Is(err, sql.ErrNoRows) {
+				err = undeclared(ctx, tx, x.Name)
+			}
 		} else {
 			err = tx.QueryRowContext(ctx, `INSERT INTO exceptions (kind, name, text, updated_at, updated_by) VALUES ($1, $2, $3, $4, $5)
 				ON CONFLICT (name) DO UPDATE SET text = excluded.text, updated_at = excluded.updated_at, updated_by = excluded.updated_by WHERE exceptions.kind = excluded.kind
@@ -97,12 +105,11 @@ func (d *DB) DeleteDocument(ctx context.Context, kind, name string) error {
 		if err != nil {
 			return err
 		}
-		for _, w := range watches {
-			for _, p := range w.Policies {
-				if p == name {
-					return fmt.Errorf("%w: watch %s asks for it", ErrConflict, w.Name)
-				}
-			}
+		if w := asking(watches, name); w != "" {
+			return fmt.Errorf("%w: watch %s asks for it", ErrConflict, w)
+		}
+		if err := undeclared(ctx, tx, name); err != nil {
+			return err
 		}
 		return changed(tx.ExecContext(ctx, `DELETE FROM policies WHERE name = $1`, name))
 	})
@@ -110,6 +117,134 @@ func (d *DB) DeleteDocument(ctx context.Context, kind, name string) error {
 		return fmt.Errorf("%s %s: %w", kind, name, err)
 	}
 	return nil
+}
+
+// asking is the name of a watch that asks for a policy; empty for none.
+func asking(watches []Watch, policy string) string {
+	for i := range watches {
+		if slices.Contains(watches[i].Policies, policy) {
+			return watches[i].Name
+		}
+	}
+	return ""
+}
+
+// undeclared is ErrConflict for a policy that settings declare.
+func undeclared(ctx context.Context, tx *sql.Tx, name string) error {
+	var file string
+	err := tx.QueryRowContext(ctx, `SELECT file FROM policies WHERE name = $1`, name).Scan(&file)
+	if errors.Is(err, sql.ErrNoRows) {
+		return ErrNotFound
+	}
+	if err == nil && file != "" {
+		err = fmt.Errorf("%w: it is declared in %s; change it there, and start the server anew", ErrConflict, file)
+	}
+	return err
+}
+
+// DeclarePolicies writes the policies that a settings file declares, which were checked,
+// in the place of those of their names, and gives the names of those that are new or
+// were others. Instances that declare the same at once agree: each change is one's.
+func (d *DB) DeclarePolicies(ctx context.Context, file string, policies []Document) (changes []string, err error) {
+	policies = slices.SortedFunc(slices.Values(policies), func(a, b Document) int { return strings.Compare(a.Name, b.Name) })
+	err = d.retryTx(ctx, func() error {
+		return d.inTx(ctx, func(tx *sql.Tx) error {
+			changes = nil
+			now := d.now().UnixMicro()
+			for i := range policies {
+				is, err := declarePolicy(ctx, tx, file, &policies[i], now)
+				if err != nil {
+					return fmt.Errorf("%s: %w", policies[i].Name, err)
+				}
+				if is {
+					changes = append(changes, policies[i].Name)
+				}
+			}
+			if len(changes) == 0 {
+				return nil
+			}
+			return dueAll(ctx, tx, now)
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("policies of %s: %w", file, err)
+	}
+	return changes, nil
+}
+
+// declarePolicy tells whether that changed the policy. That the file is another now is
+// no change.
+func declarePolicy(ctx context.Context, tx *sql.Tx, file string, x *Document, now int64) (bool, error) {
+	n, err := affected(tx.ExecContext(ctx, `INSERT INTO policies (name, text, version, updated_at, updated_by, file) VALUES ($1, $2, 1, $3, $4, $5)
+		ON CONFLICT (name) DO UPDATE SET text = excluded.text, version = policies.version + 1, updated_at = excluded.updated_at, updated_by = excluded.updated_by, file = excluded.file
+		WHERE policies.text <> excluded.text OR policies.file = ''`, x.Name, x.Text, now, x.UpdatedBy, file))
+	if err != nil || n > 0 {
+		return true, err
+	}
+	_, err = tx.ExecContext(ctx, `UPDATE policies SET file = $1 WHERE name = $2 AND file <> $1`, file, x.Name)
+	return false, err
+}
+
+// WithdrawPolicies deletes the policies that a settings file declared and, as it has but
+// these names now, does not any more; with all, those that other files declared, too. One
+// that a watch still asks for stays, as one of the server's own: these are released.
+func (d *DB) WithdrawPolicies(ctx context.Context, file string, all bool, names []string) (deleted, released []string, err error) {
+	err = d.retryTx(ctx, func() error {
+		return d.inTx(ctx, func(tx *sql.Tx) (err error) {
+			deleted, released, err = withdrawPolicies(ctx, tx, file, all, names)
+			return err
+		})
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("policies of %s: %w", file, err)
+	}
+	return deleted, released, nil
+}
+
+func withdrawPolicies(ctx context.Context, tx *sql.Tx, file string, all bool, names []string) (deleted, released []string, err error) {
+	watches, err := watchRows(ctx, tx)
+	if err != nil {
+		return nil, nil, err
+	}
+	declared, err := declaredNames(ctx, tx, file, all)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, name := range declared {
+		if slices.Contains(names, name) {
+			continue
+		}
+		query, to := `DELETE FROM policies WHERE name = $1 AND file <> ''`, &deleted
+		if asking(watches, name) != "" {
+			query, to = `UPDATE policies SET file = '' WHERE name = $1 AND file <> ''`, &released
+		}
+		n, err := affected(tx.ExecContext(ctx, query, name))
+		if err != nil {
+			return nil, nil, err
+		}
+		if n > 0 { // else another instance did
+			*to = append(*to, name)
+		}
+	}
+	return deleted, released, nil
+}
+
+// declaredNames are the policies that a file declared, or all files.
+func declaredNames(ctx context.Context, tx *sql.Tx, file string, all bool) ([]string, error) {
+	rows, err := tx.QueryContext(ctx, `SELECT name FROM policies WHERE file <> '' AND (file = $1 OR $2) ORDER BY name`, file, all)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []string
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, err
+		}
+		out = append(out, name)
+	}
+	return out, rows.Err()
 }
 
 // dueAll has every watched image judged anew.

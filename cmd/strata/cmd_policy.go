@@ -194,25 +194,42 @@ func (a *app) listFields(only []string) error {
 	return w.Flush()
 }
 
-// newPolicyTryCommand makes the command that decides anew over a saved report.
+// newPolicyTryCommand makes the command that decides anew over a saved report, or over
+// the images of a server.
 func newPolicyTryCommand(a *app) *cobra.Command {
-	o := &scanOptions{}
+	o := &tryOptions{}
 	cmd := &cobra.Command{
-		Use:     "try [flags] REPORT.json",
-		Short:   "Decide anew over a saved report, without the image",
-		Example: "  strata scan -f json=report.json app:1.2\n  strata policy try --policy strict report.json",
+		Use:   "try [flags] [REPORT.json]",
+		Short: "Decide anew over a saved report, or over the images of a server",
+		Example: `  strata scan -f json=report.json app:1.2
+  strata policy try --policy strict report.json
+  strata policy try --policy shop.yaml --server https://strata.example`,
 		Long: `Decide anew over a report that strata scan -f json wrote, as a scan with these
 flags would. What waivers and VEX had set aside stays so; what rules of a policy
-had ignored is asked for again.`,
-		Args: oneArgument("report"),
-		RunE: func(_ *cobra.Command, args []string) error {
-			return a.tryPolicies(args[0], o)
+had ignored is asked for again.
+
+Without a report, try one policy on the images of a server (--server), before it
+is saved there: how many it would fail, and which verdicts of the server would
+change. The waivers and VEX documents of the server count, not those of this
+folder. Nothing is kept, and the exit code is 0 whatever is decided.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				return a.tryPolicies(args[0], &o.scanOptions)
+			}
+			for _, name := range []string{"fail-on", "baseline", "waivers", "vex", "ignore-file"} {
+				if cmd.Flags().Changed(name) {
+					return fmt.Errorf("--%s goes with a report, not with --server", name)
+				}
+			}
+			return a.tryOnServer(cmd.Context(), o)
 		},
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
 	flagGroup(f, "Report", o.reportFlags)
 	o.policyOptions.flags(f)
+	flagGroup(f, "Server", o.serverFlags)
 	return cmd
 }
 

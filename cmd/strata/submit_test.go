@@ -61,7 +61,8 @@ func newSubmitServer(ctx context.Context, dir, cache string, rules []policy.Rule
 		advisories, from, err := a.openAdvisoriesFor(ctx, &advisoryOptions{offline: true}, []string{"Debian", "npm", "Alpine", "Go", "PyPI"})
 		return advisories, from.advisories, err
 	}}
-	s, err := server.New(server.Options{DB: db, Version: "test", Reports: reports, Judge: func(_ context.Context, _ string, r *report.Report) error {
+	court := &jobs.Court{DB: db, Reports: reports}
+	s, err := server.New(server.Options{DB: db, Version: "test", Reports: reports, Try: court.Try, Judge: func(_ context.Context, _ string, r *report.Report) error {
 		return a.decide(&decider{rules: rules}, r)
 	}})
 	if err != nil {

@@ -13,6 +13,10 @@ import (
 	"strata/internal/store"
 )
 
+// maxDocument bounds the body of a request with a document, in bytes: its text, and what
+// JSON adds.
+const maxDocument = 8 << 20
+
 func (s *Server) registerPolicies() {
 	for _, of := range []struct {
 		path, name, names, kind string
@@ -22,9 +26,12 @@ func (s *Server) registerPolicies() {
 		{"/vex", "vex", "VEX documents", store.VEXDocument},
 	} {
 		d := documents{Server: s, kind: of.kind}
+		put := operation("PUT", of.path+"/{name}", "put-"+of.kind, "Write "+of.name+", and have images judged by it", "policies", auth.Security)
+		check := noContent(operation("POST", of.path+"/{name}/check", "check-"+of.kind, "Check "+of.name+" without keeping it", "policies", auth.Security))
+		put.MaxBodyBytes, check.MaxBodyBytes = maxDocument, maxDocument
 		huma.Register(s.api, operation("GET", of.path, "list-"+of.kind, "List "+of.names+" with their texts", "policies", auth.Viewer), d.list)
-		huma.Register(s.api, operation("PUT", of.path+"/{name}", "put-"+of.kind, "Write "+of.name+", and have images judged by it", "policies", auth.Security), d.put)
-		huma.Register(s.api, noContent(operation("POST", of.path+"/{name}/check", "check-"+of.kind, "Check "+of.name+" without keeping it", "policies", auth.Security)), d.check)
+		huma.Register(s.api, put, d.put)
+		huma.Register(s.api, check, d.check)
 		huma.Register(s.api, noContent(operation("DELETE", of.path+"/{name}", "delete-"+of.kind, "Delete "+of.name, "policies", auth.Security)), d.remove)
 	}
 	huma.Register(s.api, operation("GET", "/watches", "list-watches", "List watches", "watches", auth.Viewer), s.listWatches)

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -60,6 +61,10 @@ func TestPoliciesAPI(t *testing.T) {
 		}
 		if code := s.call(t, "PUT", "/api/v1/waivers/x", map[string]string{"text": "waivers:\n  - vulnerability: CVE-2026-1\n    reason: r\n    owner: o\n    until: 2030-01-01\n"}, nil); code != http.StatusOK {
 			t.Errorf("waivers: status %d", code)
+		}
+		long := map[string]string{"text": "waivers:\n  - vulnerability: CVE-2026-1\n    reason: r\n    owner: o\n    until: 2030-01-01\n" + strings.Repeat("# \"\n", 1<<19)}
+		if code := s.call(t, "PUT", "/api/v1/waivers/long", long, nil); code != http.StatusOK {
+			t.Errorf("2 MiB of text: status %d", code)
 		}
 		if code := s.call(t, "DELETE", "/api/v1/vex/x", nil, nil); code != http.StatusNotFound {
 			t.Errorf("of another kind: status %d", code)

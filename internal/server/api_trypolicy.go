@@ -21,6 +21,7 @@ func (s *Server) registerTryPolicy() {
 	op := operation("POST", "/policies/try", "try-policy", "Try a policy on the current images without keeping it, or check it", "policies", auth.Developer)
 	op.Description += " Images are those in the repositories of the role that a tag names now, or of these the ones in a scope; they are judged from what is known of them," +
 		" with the waivers and VEX documents of the server, until a bound is met. Mistakes in the text are no error but part of the answer, with line and column."
+	op.MaxBodyBytes = maxDocument
 	huma.Register(s.api, op, s.tryPolicy)
 }
 

@@ -344,6 +344,10 @@ func TestTry(t *testing.T) {
 				{Image: bad, Name: "r.example/team-a/web:1", Decision: policy.Pass, Now: policy.Fail, Then: policy.Pass, Violations: []TriedViolation{}},
 			},
 		}, try(Trial{Name: "mine", Text: noOther, MaxImages: 9}))
+		c.judge()
+		if open := c.lines(false); !slices.Equal(open, []string{fmt.Sprintf("%d no-lodash/lodash fail  npm/lodash", bad)}) {
+			t.Errorf("something is kept: %v", open)
+		}
 		check("besides it, in sight of one repository", &Tried{
 			Images: 1, Judged: 1, Warn: 1, Rules: []TriedRule{{Policy: "no-lodash", Rule: "lodash", Images: 1}},
 			Items: []TriedImage{{Image: bad, Name: "r.example/team-a/web:1", Decision: policy.Warn, Now: policy.Fail, Then: policy.Fail, Violations: objects(policy.Warn, "4.17.4")}},
@@ -356,8 +360,11 @@ func TestTry(t *testing.T) {
 		if err != nil || got.Images != 3 || got.Judged != 0 || got.Cut != "time" {
 			t.Errorf("no time: %+v, %v", got, err)
 		}
-		if open := c.lines(false); len(open) != 0 {
-			t.Errorf("something is kept: %v", open)
+		// What was tried is saved, and does what was said.
+		c.document(store.PolicyDocument, "mine", noOther)
+		c.judge()
+		if open := c.lines(false); !slices.Equal(open, []string{fmt.Sprintf("%d no-other/other warn  npm/other", other)}) {
+			t.Errorf("saved: %v", open)
 		}
 	})
 }

@@ -39,7 +39,7 @@ type PolicyTrial struct {
 	Check   bool              `json:"check,omitempty" doc:"tell the mistakes in the text only: quick enough for each key that is pressed"`
 	Images  int               `json:"images,omitempty" minimum:"1" maximum:"100000" default:"1000" doc:"judge at most so many images: a sample over all of them, the same each time"`
 	Seconds int               `json:"seconds,omitempty" minimum:"1" maximum:"60" default:"10" doc:"judge images for at most so long"`
-	Limit   int               `json:"limit,omitempty" minimum:"1" maximum:"500" default:"50" doc:"tell at most so many images"`
+	Limit   int               `json:"limit,omitempty" minimum:"1" maximum:"200" default:"50" doc:"tell at most so many images"`
 }
 
 func (s *Server) tryPolicy(ctx context.Context, in *TryPolicyInput) (*struct{ Body *jobs.Tried }, error) {

@@ -22,6 +22,9 @@ import (
 	"strata/internal/store"
 )
 
+// defaultListen is reached from this machine alone.
+const defaultListen = "127.0.0.1:8080"
+
 // serveOptions are the flags of serve.
 type serveOptions struct {
 	listen, publicURL      string
@@ -74,7 +77,7 @@ and backups.`,
 }
 
 func (o *serveOptions) listenerFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.listen, "listen", "127.0.0.1:8080", "`ADDRESS` to listen on; :8080 is every interface of this machine")
+	f.StringVar(&o.listen, "listen", defaultListen, "`ADDRESS` to listen on; :8080 is every interface of this machine")
 	f.StringVar(&o.publicURL, "public-url", "", "`URL` by which users and registries reach the server, where it isn't the listener's: of the proxy before it")
 	f.StringVar(&o.tlsCert, "tls-cert", "", "`FILE` of the certificate, with those between (PEM); read again when it changes (default none: http)")
 	f.StringVar(&o.tlsKey, "tls-key", "", "`FILE` of the certificate's key (PEM)")
@@ -186,7 +189,7 @@ func (o *serveOptions) check() error {
 		return errors.New("--oidc-issuer wants --oidc-role: without one no user of the provider may do anything")
 	}
 	if _, _, err := net.SplitHostPort(o.listen); err != nil {
-		return fmt.Errorf("--listen %s: want HOST:PORT, as in 127.0.0.1:8080 or :8080", o.listen)
+		return fmt.Errorf("--listen %s: want HOST:PORT, as in %s or :8080", o.listen, defaultListen)
 	}
 	return server.CheckPublicURL(strings.TrimSuffix(o.publicURL, "/"))
 }

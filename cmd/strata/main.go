@@ -93,7 +93,7 @@ separated by commas or line ends in a variable, and a list in the file.`,
 	root.PersistentFlags().BoolP("quiet", "q", false, "tell nothing but results and errors")
 	root.PersistentFlags().String("cache-dir", "", "`FOLDER` of the advisories and of what is known of layers (default strata in the user's cache folder)")
 	root.SetVersionTemplate("strata {{.Version}}\n")
-	root.AddCommand(newScanCommand(a), newPolicyCommand(a), newVEXCommand(a), newSBOMCommand(a), newLicensesCommand(a), newDBCommand(a), newFixCommand(a), newImpactCommand(a), newDemoCommand(a), newInitCommand(a), newServeCommand(a), newAdminCommand(a))
+	root.AddCommand(newScanCommand(a), newPolicyCommand(a), newVEXCommand(a), newSBOMCommand(a), newLicensesCommand(a), newDBCommand(a), newFixCommand(a), newImpactCommand(a), newDemoCommand(a), newInitCommand(a), newServeCommand(a), newHealthCommand(a), newAdminCommand(a))
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetUsageFunc(usage)
 	root.SetHelpCommand(newHelpCommand())

@@ -156,8 +156,25 @@ func TestServeStartsAndStops(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, st.Mode(), err)
 		}
 	}
+	// As a container asks: by the settings that the server has.
+	address := strings.TrimPrefix(s.url, "http://")
+	health := func(listen string, args ...string) (int, string) {
+		p := newProcess(t, t.TempDir(), append([]string{"health"}, args...)...)
+		p.Env = append(p.Env, "STRATA_LISTEN="+listen)
+		if err := p.Start(); err != nil {
+			t.Fatal(err)
+		}
+		code := p.code(t)
+		return code, p.stdout.String() + p.stderr.String()
+	}
+	_, port, _ := strings.Cut(address, ":")
+	for _, listen := range []string{address, ":" + port, "0.0.0.0:" + port} {
+		if code, said := health(listen, "--ready"); code != exitPass || said != "ok\n" {
+			t.Errorf("health %s: exit code %d, %s", listen, code, said)
+		}
+	}
 	// Its port is taken; the message says so.
-	other := newProcess(t, t.TempDir(), "serve", "--listen", strings.TrimPrefix(s.url, "http://"))
+	other := newProcess(t, t.TempDir(), "serve", "--listen", address)
 	other.Env = append(other.Env, "XDG_DATA_HOME="+other.dir)
 	if err := other.Start(); err != nil {
 		t.Fatal(err)
@@ -166,6 +183,9 @@ func TestServeStartsAndStops(t *testing.T) {
 		t.Errorf("port in use: exit code %d, %s", code, &other.stderr)
 	}
 	s.stop(t)
+	if code, said := health(address); code != exitError || !strings.Contains(said, "the server doesn't answer: ") {
+		t.Errorf("health of none: exit code %d, %s", code, said)
+	}
 	if strings.Contains(s.log.String(), token) || strings.Contains(s.log.String(), "correct horse") {
 		t.Errorf("a secret is in the log:\n%s", s.log.String())
 	}

@@ -7,17 +7,24 @@ SHELL := bash
 PKG ?= ./...
 # How long each fuzz target runs.
 FUZZTIME ?= 10s
+# What `make image` makes, and the certificates of authorities that go into it.
+IMAGE ?= strata
+CA_FILE ?= /etc/ssl/certs/ca-certificates.crt
 # The linters live in a module of their own (docs/decisions/0002-tools-module.md).
 TOOL := go tool -modfile=tools/go.mod
 
-.PHONY: help build demo test check lint vuln bench bench-fleet generate fuzz cover clean
+.PHONY: help build image demo test check lint chart chart-update vuln bench bench-fleet generate fuzz cover clean
 
 help: ## list the tasks
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/strata, one static binary
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/strata ./cmd/strata
 	@scripts/static.sh bin/strata
+
+image: build ## an image of bin/strata for this machine's container engine, named by IMAGE (strata)
+	cp $(CA_FILE) bin/ca-certificates.crt
+	docker build -f deploy/docker/Dockerfile --target prebuilt -t $(IMAGE) .
 
 demo: build ## scan a small fleet of images made here, without network
 	bin/strata demo
@@ -32,10 +39,17 @@ check: ## formatting, vet, linters, known vulnerabilities, go.mod, static build
 	$(MAKE) --no-print-directory lint
 	go mod tidy -diff
 	$(MAKE) --no-print-directory build
+	@scripts/chart.sh --changed
 	$(MAKE) --no-print-directory vuln
 
 lint: ## golangci-lint, as .golangci.yml says
 	$(TOOL) golangci-lint run $(PKG)
+
+chart: ## lint and test the Helm chart (make check does when it changed)
+	scripts/chart.sh
+
+chart-update: ## the same, and write its golden files and README.md anew
+	scripts/chart.sh --update
 
 vuln: ## look for known vulnerabilities in what Strata calls
 	@scripts/vuln.sh

@@ -22,6 +22,10 @@ junitparser     junitparser
 cmark-gfm       cmark-gfm
 patch           patch
 git             git
+openssl         openssl
+haproxy         haproxy
+docker-compose  docker-compose
+systemd-analyze systemd
 /usr/lib/postgresql/*/bin/postgres postgresql
 '
 

@@ -16,7 +16,7 @@ import (
 // SetVersion names what the default set of analyzers finds. Layers analysed
 // under another version are analysed anew, so it must change whenever an
 // analyzer is added or finds something else.
-const SetVersion = "6"
+const SetVersion = "7"
 
 // Default returns all analyzers.
 func Default() []Analyzer {
@@ -58,6 +58,7 @@ func (r *Runner) Layer(ctx context.Context, blob io.Reader, want image.Layer) (*
 func (r *Runner) Root(ctx context.Context, dir string) (*inventory.Layer, error) {
 	run := r.start()
 	defer run.close()
+	run.dir = true
 	sum, err := image.WalkDir(ctx, dir, func(e *image.Entry, b *image.Body) error {
 		err := run.visit(ctx, e, b)
 		if err != nil && ctx.Err() == nil { // a file that can't be read is no reason to give up the others
@@ -105,6 +106,10 @@ type layerRun struct {
 	full    bool  // something was left out, since they took too much
 	texts   int64 // bytes of licence texts read
 	huge    bool  // the layer has the right to be huge
+	digests digests
+	// dir tells that a directory is read: it is no layer that images have in common, and
+	// most of its files need not be read whole.
+	dir bool
 }
 
 // close gives back what the layer held.
@@ -141,12 +146,14 @@ func (run *layerRun) visit(ctx context.Context, e *image.Entry, b *image.Body) e
 		run.problem(e.Path, "", `the entry's name has ".." in it: it is read, but hides nothing`)
 		ref = -1
 	}
+	delete(run.digests.at, e.Path)
 	switch e.Type {
 	case image.HardLink:
 		if content, ok := run.spare[e.Link]; ok {
 			run.fileAt(ctx, e, content, ref)
 			return ctx.Err()
 		}
+		run.linkDigest(e.Path, e.Link, ref)
 		run.links = append(run.links, inventory.Link{Path: e.Path, Target: e.Link, Analyzer: run.wantedBy(e)})
 	case image.Symlink:
 		if by := run.wantedBy(e); by != "" {
@@ -223,10 +230,19 @@ func (run *layerRun) file(ctx context.Context, e *image.Entry, b *image.Body, re
 	} else if err := run.buffer.fill(&f, b.Reader); err != nil {
 		return fmt.Errorf("%s: %w", e.Path, err)
 	}
-	for _, a := range wanted {
-		run.analyze(ctx, a, &f, ref)
-	}
+	run.analyzeAll(ctx, wanted, &f, ref)
 	return ctx.Err()
+}
+
+// analyzeAll gives a file to analyzers, and keeps its digest where there is to be one.
+func (run *layerRun) analyzeAll(ctx context.Context, wanted []Analyzer, f *File, ref int) {
+	before := len(run.found)
+	for _, a := range wanted {
+		run.analyze(ctx, a, f, ref)
+	}
+	if !run.dir && (recorded(&f.Candidate) || tellsOfPackages(run.found[before:])) {
+		run.digest(ctx, f, ref)
+	}
 }
 
 // Bounds of what is kept for hard links, per file and per layer, in bytes.
@@ -259,9 +275,7 @@ func (run *layerRun) spareFile(c *Candidate, b *image.Body) error {
 func (run *layerRun) fileAt(ctx context.Context, e *image.Entry, content []byte, ref int) {
 	f := NewFile(e.Path, content)
 	f.Mode = e.Mode
-	for _, a := range run.choose(&f.Candidate) {
-		run.analyze(ctx, a, f, ref)
-	}
+	run.analyzeAll(ctx, run.choose(&f.Candidate), f, ref)
 }
 
 func (run *layerRun) analyze(ctx context.Context, a Analyzer, f *File, ref int) {
@@ -438,6 +452,7 @@ func (run *layerRun) finish() *inventory.Layer {
 	slices.SortStableFunc(l.Licenses, func(a, b inventory.LicenseFile) int { return inventory.ComparePaths(a.Path, b.Path) })
 	slices.SortStableFunc(l.Files, func(a, b inventory.File) int { return inventory.ComparePaths(a.Path, b.Path) })
 	l.Files = oneOfEach(l.Files)
+	l.Digests = run.digests.pack(paths, at)
 	return l
 }
 

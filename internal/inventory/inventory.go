@@ -151,6 +151,9 @@ type Layer struct {
 	// Licenses are the files that tell of licences, by path.
 	Licenses []LicenseFile `json:"licenses,omitempty"`
 	Problems []Problem     `json:"problems,omitempty"`
+	// Digests are the SHA-256 of files: of programs, shared libraries, Java archives and
+	// what tells of packages (package analyzer has the rule). See PackDigests.
+	Digests []byte `json:"digests,omitempty"`
 	// Paths is the listing of the layer: what it adds, replaces and deletes.
 	Paths Paths `json:"-"`
 	// Packed is the listing of a large layer in compact form, and Paths is then
@@ -210,5 +213,7 @@ type Image struct {
 	// has no os-release.
 	Distro   Distro
 	Packages []ImagePackage
+	// Files are those that have a digest, by layer and path; also what later layers hide.
+	Files    []ImageFile
 	Problems []Problem
 }

@@ -38,6 +38,8 @@ type place struct {
 	target string
 	// licenses are what the file tells of licences.
 	licenses []*licenseFile
+	// content is the file by its digest, where it has one.
+	content *ImageFile
 }
 
 // held is one package version at one path: what the image's packages are made of.
@@ -70,6 +72,7 @@ type merger struct {
 
 	licenses []*licenseFile
 	docLinks map[string]string
+	contents []*ImageFile
 
 	// Of the layer being applied.
 	layer   int
@@ -77,10 +80,12 @@ type merger struct {
 	started []*held
 	// deleted are databases whose file went and was not replaced, by name.
 	deleted map[string]*place
+	// over are contents that the layer takes away.
+	over []*ImageFile
 }
 
 func (m *merger) apply(index int, l *Layer) {
-	m.layer, m.ended, m.started, m.deleted = index, nil, nil, map[string]*place{}
+	m.layer, m.ended, m.started, m.deleted, m.over = index, nil, nil, map[string]*place{}, nil
 	for _, p := range l.Problems {
 		p.Layer = index
 		m.problems = append(m.problems, p)
@@ -118,7 +123,9 @@ func (m *merger) apply(index int, l *Layer) {
 		link.Path, link.Target = moved.of(link.Path), moved.of(link.Target)
 		m.putLink(link)
 	}
+	placed := m.putContents(l, listing, moved)
 	m.settle()
+	m.settleContents(placed, paths)
 	m.distro = m.currentDistro()
 	for _, h := range m.all {
 		if h.state == Present {
@@ -276,6 +283,10 @@ func (m *merger) remove(p *place, deleted bool) {
 	m.ended = append(m.ended, p.held...)
 	for _, l := range p.licenses {
 		l.end = m.layer
+	}
+	if p.content != nil {
+		m.over = append(m.over, p.content)
+		p.content = nil // a database that is put back is not there for all that
 	}
 }
 

@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -12,10 +13,11 @@ import (
 
 // layerOf makes a layer of listing lines. A file line may end in its packages:
 // "f app/p.json = npm lodash 4.17.4, npm jquery 3.0.0"; a path that is a package
-// database has them listed in full. "owner=deb:x" and "locked" may follow the path.
+// database has them listed in full. "owner=deb:x" and "locked" may follow the path. A
+// file with packages has the digest of what follows the "=".
 func layerOf(lines ...string) *Layer {
 	l := &Layer{}
-	files := map[int]File{}
+	files, sums := map[int]File{}, map[int][sha256.Size]byte{}
 	var b PathsBuilder
 	for i, line := range lines {
 		entry, packages, told := strings.Cut(line, " = ")
@@ -48,16 +50,19 @@ func layerOf(lines ...string) *Layer {
 				file.Packages = append(file.Packages, Package{Type: f[0], Name: f[1], Version: f[2]})
 			}
 		}
-		files[i] = file
+		files[i], sums[i] = file, sha256.Sum256([]byte(packages))
 	}
 	paths, at := b.Build()
 	l.Paths = paths
+	var digests []FileDigest
 	for i := range lines {
 		if f, ok := files[i]; ok && at[i] != "" {
 			f.Path = at[i]
 			l.Files = append(l.Files, f)
+			digests = append(digests, FileDigest{f.Path, sums[i]})
 		}
 	}
+	l.Digests = PackDigests(paths, digests)
 	return l
 }
 
@@ -224,8 +229,9 @@ func TestMergeAgainstUnpacking(t *testing.T) {
 		for _, l := range layers {
 			merged = append(merged, layerOf(l...))
 		}
+		img := Merge(merged)
 		got := map[string]string{}
-		for _, p := range Merge(merged).Packages {
+		for _, p := range img.Packages {
 			if p.State != Present {
 				continue
 			}
@@ -235,6 +241,18 @@ func TestMergeAgainstUnpacking(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Fatalf("seed %d: layers\n%s\nvisible packages differ (-unpacked +merged):\n%s", seed, formatLayers(layers), diff)
+		}
+		visible := 0
+		for _, f := range img.Files {
+			if f.State != Present {
+				continue
+			}
+			if visible++; sha256.Sum256([]byte("npm x "+want[f.Path])) != f.SHA256 {
+				t.Fatalf("seed %d: layers\n%s\n%s is not what unpacking leaves: %+v", seed, formatLayers(layers), f.Path, f)
+			}
+		}
+		if visible != len(want) {
+			t.Fatalf("seed %d: layers\n%s\n%d files are visible, want %d", seed, formatLayers(layers), visible, len(want))
 		}
 	}
 }
@@ -346,6 +364,14 @@ func FuzzMerge(f *testing.F) {
 				p.State == Present && p.StateLayer != -1,
 				p.State != Present && (p.StateLayer <= p.Layer || p.StateLayer >= len(layers)):
 				t.Errorf("impossible package %+v in %d layers", p, len(layers))
+			}
+		}
+		for i, x := range img.Files {
+			if x.Layer < 0 || x.Layer >= len(layers) || x.Path == "" || (x.State == Present) != (x.StateLayer == -1) || x.StateLayer != -1 && (x.StateLayer <= x.Layer || x.StateLayer >= len(layers)) {
+				t.Errorf("impossible file %+v in %d layers", x, len(layers))
+			}
+			if i > 0 && x.Location == img.Files[i-1].Location {
+				t.Errorf("layer %d introduces %s twice", x.Layer, x.Path)
 			}
 		}
 	})

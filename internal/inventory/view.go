@@ -15,7 +15,7 @@ import (
 func (m *merger) image() Image {
 	installed := m.installedDirs()
 	licenses := m.licenseIndex()
-	img := Image{Distro: m.distro, Problems: append(m.problems, licenses.problems...)}
+	img := Image{Distro: m.distro, Files: m.imageFiles(), Problems: append(m.problems, licenses.problems...)}
 	owners := map[int]string{}
 	expressions := map[string]license.Expression{}
 	type key struct {

@@ -58,6 +58,7 @@ func fullLayer(n int) *inventory.Layer {
 		Distros:  []inventory.DistroFile{{Path: "etc/os-release", Distro: inventory.Distro{ID: "debian", IDLike: []string{"x"}, VersionID: "12", Codename: "bookworm", Name: "Debian", CPE: "cpe:/o"}}},
 		Licenses: []inventory.LicenseFile{{Path: "a/b", Member: "META-INF/LICENSE", Kind: inventory.LicenseText, Expression: "MIT OR LicenseRef-x", Coverage: 99.5, Package: "cargo:x@1"}},
 		Problems: []inventory.Problem{{Path: "p", Layer: -1, Analyzer: "npm", Message: "odd \x1b[31m\u2028", Incomplete: true}},
+		Digests:  inventory.PackDigests(listing, []inventory.FileDigest{{Path: "a/b", SHA256: testContent(n)}}),
 		Paths:    listing,
 	}
 }

@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -41,6 +43,27 @@ type benchLayer struct {
 	adds      []inventory.ImagePackage
 	// upgrades are packages of the lowest layer, by index, that it replaces.
 	upgrades int
+	// programs are how many files it has with a digest that tell of no packages.
+	programs int
+}
+
+// files are those of the layer that have a digest: programs, and one for each package
+// that is not in the distribution's database.
+func (l *benchLayer) files(at int) (out []inventory.ImageFile) {
+	add := func(path, content string) {
+		out = append(out, inventory.ImageFile{SHA256: sha256.Sum256([]byte(content)), Location: inventory.Location{Path: path, Layer: at}, State: inventory.Present, StateLayer: -1})
+	}
+	for i := range l.programs {
+		add(fmt.Sprintf("usr/lib/x86_64-linux-gnu/program-%d.so.%d", i, i%7), fmt.Sprintf("%s %d", l.diffID, i))
+	}
+	seen := map[string]bool{}
+	for i := range l.adds {
+		if p := &l.adds[i]; p.Type != "deb" && !seen[p.Locations[0].Path] {
+			seen[p.Locations[0].Path] = true
+			add(p.Locations[0].Path, p.PURL)
+		}
+	}
+	return out
 }
 
 const versionsPerApp = 50
@@ -72,7 +95,7 @@ func benchPackage(typ, ecosystem, name, version, at string) inventory.ImagePacka
 
 // base is the lowest layer: a distribution as it was in a month.
 func (f *benchFleet) base(distro, month int) benchLayer {
-	l := benchLayer{diffID: benchDiffID("base %d %d", distro, month), createdBy: fmt.Sprintf("ADD rootfs-%d-%d.tar.xz /", distro, month)}
+	l := benchLayer{diffID: benchDiffID("base %d %d", distro, month), createdBy: fmt.Sprintf("ADD rootfs-%d-%d.tar.xz /", distro, month), programs: 600}
 	for i := range 80 + 20*distro {
 		version := fmt.Sprintf("%d.%d-1", 1+i%5, i%17)
 		if i%6 == 0 { // what is rebuilt every month
@@ -88,7 +111,7 @@ func (f *benchFleet) base(distro, month int) benchLayer {
 }
 
 func (f *benchFleet) runtime(runtime, version int) benchLayer {
-	l := benchLayer{diffID: benchDiffID("runtime %d %d", runtime, version), createdBy: fmt.Sprintf("RUN install-runtime %d.%d", runtime, version)}
+	l := benchLayer{diffID: benchDiffID("runtime %d %d", runtime, version), createdBy: fmt.Sprintf("RUN install-runtime %d.%d", runtime, version), programs: 20}
 	for i := range 20 + 10*runtime {
 		l.adds = append(l.adds, benchPackage("npm", "npm", fmt.Sprintf("runtime%d-m%d", runtime, i), fmt.Sprintf("%d.%d.0", 1+version, i), fmt.Sprintf("usr/lib/node_modules/r%d/package.json", i)))
 	}
@@ -133,7 +156,7 @@ func (f *benchFleet) grow() Contents {
 		}
 		deps.adds = append(deps.adds, benchPackage("npm", "npm", fmt.Sprintf("m%d", name), fmt.Sprintf("%d.%d.0", 1+version/4, version), fmt.Sprintf("app/node_modules/m%d/package.json", name)))
 	}
-	code := benchLayer{diffID: benchDiffID("code %d %d", n, v), createdBy: "COPY . /app",
+	code := benchLayer{diffID: benchDiffID("code %d %d", n, v), createdBy: "COPY . /app", programs: 1,
 		adds: []inventory.ImagePackage{benchPackage("npm", "npm", fmt.Sprintf("app%d", n), fmt.Sprintf("1.%d.0", v), "app/package.json")}}
 	return benchImage(slices.Concat(a.stack, []benchLayer{deps, code}), a.distro, n, v)
 }
@@ -162,6 +185,7 @@ func benchImage(stack []benchLayer, distro inventory.Distro, n, v int) Contents 
 			p.Locations = []inventory.Location{{Path: p.Locations[0].Path, Layer: i}}
 			inv.Packages = append(inv.Packages, p)
 		}
+		inv.Files = append(inv.Files, l.files(i)...)
 	}
 	return Contents{Image: m, Inventory: inv, AnalyzerSet: "bench"}
 }
@@ -192,7 +216,15 @@ func layersOf(c *Contents, known map[image.DiffID]bool) []*inventory.Layer {
 			in.Files = append(in.Files, db)
 			b.Add(inventory.Path{Path: db.Path, Kind: inventory.PathFile}, -1)
 		}
+		var digests []inventory.FileDigest
+		for _, f := range c.Inventory.Files {
+			if f.Layer == i {
+				digests = append(digests, inventory.FileDigest{Path: f.Path, SHA256: f.SHA256})
+				b.Add(inventory.Path{Path: f.Path, Kind: inventory.PathFile}, -1)
+			}
+		}
 		in.Paths, _ = b.Build()
+		in.Digests = inventory.PackDigests(in.Paths, digests)
 		out = append(out, in)
 	}
 	return out
@@ -238,7 +270,7 @@ func benchEngine(t *testing.T, engine string, db *DB, n int) {
 	benchPlaces(t, db)
 	benchFindings(t, db)
 	benchVacuum(ctx, t, db)
-	for _, table := range []string{"images", "image_layers", "layers", "segments", "segment_packages", "segment_hidden", "packages", "findings"} {
+	for _, table := range []string{"images", "image_layers", "layers", "segments", "segment_packages", "segment_hidden", "segment_files", "files", "packages", "findings"} {
 		goal := ""
 		if table == "segment_packages" {
 			goal = ">= 1,000,000 for 100,000 images"
@@ -541,6 +573,7 @@ func benchImpact(ctx context.Context, t *testing.T, db *DB, engine string) {
 		t.Fatal(err)
 	}
 	benchSay(engine, "impact, layers of the widest", fmt.Sprintf("%.1f ms", ms(time.Since(start))), "")
+	benchFiles(ctx, t, db, engine)
 	for range 2 {
 		start = time.Now()
 		first, err := db.FixFirst(ctx, FixFirstQuery{Limit: 20})
@@ -549,6 +582,30 @@ func benchImpact(ctx context.Context, t *testing.T, db *DB, engine string) {
 		}
 		benchSay(engine, "fix first", fmt.Sprintf("%.0f ms", ms(time.Since(start))), "")
 	}
+}
+
+// benchFiles asks for files: some at random, and the one that is in most images.
+func benchFiles(ctx context.Context, t *testing.T, db *DB, engine string) {
+	layer := newBenchFleet().base(0, 0)
+	files := layer.files(0)
+	for i := range 40 {
+		deps := benchPackage("npm", "npm", fmt.Sprintf("runtime%d-m%d", i%5, i), fmt.Sprintf("1.%d.0", i), "")
+		files = append(files, inventory.ImageFile{SHA256: sha256.Sum256([]byte(deps.PURL))})
+	}
+	var times []time.Duration
+	most := 0
+	for i := range files {
+		start := time.Now()
+		impact, images, err := db.FirstImpact(ctx, ImpactQuery{File: fmt.Sprintf("sha256:%x", files[i].SHA256)}, 50)
+		if errors.Is(err, ErrNotFound) {
+			continue // a runtime that no application has
+		}
+		if err != nil || len(images) == 0 || len(images[0].Files) == 0 {
+			t.Fatal(err, images)
+		}
+		times, most = append(times, time.Since(start)), max(most, impact.Totals.Images)
+	}
+	benchSay(engine, fmt.Sprintf("impact of files, up to %d images", most), fmt.Sprintf("p50 %.1f ms, p99 %.1f ms (%d questions)", ms(quantile(times, 50)), ms(quantile(times, 99)), len(times)), "")
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

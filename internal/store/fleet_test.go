@@ -1,6 +1,7 @@
 package store
 
 import (
+	"crypto/sha256"
 	"database/sql"
 	"fmt"
 	"math/rand/v2"
@@ -14,12 +15,18 @@ import (
 
 // A testFleet makes images at random: trees of layers, in which packages are
 // installed, upgraded, deleted and owned, in a package database, in directories, and
-// as programs.
+// as programs; and files come, are written again, replaced and deleted.
 type testFleet struct {
 	r      *rand.Rand
 	stacks [][]*inventory.Layer
 	images []Contents
+	layers map[image.DiffID]*inventory.Layer
 }
+
+// testContents is how many contents the files of a testFleet have.
+const testContents = 5
+
+func testContent(n int) [sha256.Size]byte { return sha256.Sum256([]byte{byte(n)}) }
 
 // grow adds an image upon the layers of another, or upon none.
 func (f *testFleet) grow() Contents {
@@ -51,10 +58,13 @@ func (f *testFleet) grow() Contents {
 
 func (f *testFleet) layer() *inventory.Layer {
 	l := &inventory.Layer{DiffID: image.DiffID(fmt.Sprintf("sha256:%064x", f.r.Uint64())), Size: 1000, Entries: 3}
+	f.layers[l.DiffID] = l
 	var b inventory.PathsBuilder
+	digests := f.programs(&b)
 	file := func(x inventory.File) {
 		b.Add(inventory.Path{Path: x.Path, Kind: inventory.PathFile}, -1)
 		l.Files = append(l.Files, x)
+		digests = append(digests, inventory.FileDigest{Path: x.Path, SHA256: testContent(f.r.IntN(testContents))})
 	}
 	if f.r.IntN(2) == 0 {
 		db := inventory.File{Path: "var/lib/dpkg/status", Analyzer: "dpkg", Kind: inventory.Database, Database: "dpkg"}
@@ -87,12 +97,34 @@ func (f *testFleet) layer() *inventory.Layer {
 			{Type: "golang", Ecosystem: "Go", Name: "example.org/server", Version: fmt.Sprintf("v%d.1.0", f.r.IntN(3))}}})
 	}
 	l.Paths, _ = b.Build()
+	l.Digests = inventory.PackDigests(l.Paths, digests)
 	return l
+}
+
+// programs adds files to a layer that tell of no packages, and takes some away.
+func (f *testFleet) programs(b *inventory.PathsBuilder) (digests []inventory.FileDigest) {
+	for i := range 3 {
+		x := inventory.Path{Path: fmt.Sprintf("opt/bin/tool%d", i), Kind: inventory.PathFile}
+		switch f.r.IntN(6) {
+		case 0, 1:
+			digests = append(digests, inventory.FileDigest{Path: x.Path, SHA256: testContent(f.r.IntN(testContents))})
+		case 2:
+			x.Kind = inventory.PathWhiteout
+		case 3:
+		default:
+			continue
+		}
+		b.Add(x, -1)
+	}
+	if f.r.IntN(8) == 0 {
+		b.Add(inventory.Path{Path: "opt", Kind: inventory.PathOpaque}, -1)
+	}
+	return digests
 }
 
 // newTestFleet makes a fleet of n images, the same for the same seed.
 func newTestFleet(seed uint64, n int) *testFleet {
-	f := &testFleet{r: rand.New(rand.NewPCG(seed, 1))}
+	f := &testFleet{r: rand.New(rand.NewPCG(seed, 1)), layers: map[image.DiffID]*inventory.Layer{}}
 	for range n {
 		f.grow()
 	}

@@ -12,7 +12,7 @@ import (
 	"strata/internal/inventory"
 )
 
-// An ImpactQuery asks where something is: one of Vulnerability, packages, License,
+// An ImpactQuery asks where something is: one of Vulnerability, packages, License, File,
 // Base and Layer. The packages are those of PURL, or of Name and Type, within Range.
 type ImpactQuery struct {
 	// Vulnerability is any of its names, in any case.
@@ -26,6 +26,9 @@ type ImpactQuery struct {
 	Range string
 	// License is an SPDX expression or id, or a class (license.Class).
 	License string
+	// File is the SHA-256 of a file's content, "sha256:…": of the files that have a digest
+	// (analyzer.Recorded).
+	File string
 	// Base is an image by id, digest or name (REGISTRY/REPOSITORY:TAG): what is built
 	// upon its layers.
 	Base string
@@ -43,6 +46,9 @@ type Impact struct {
 	// Vulnerability is the canonical name, where the question has one.
 	Vulnerability string `json:"vulnerability,omitempty"`
 	Summary       string `json:"summary,omitempty"`
+	// File is the digest in question, and Note says of which files digests are known.
+	File string `json:"file,omitempty"`
+	Note string `json:"note,omitempty"`
 	// Packages are the versions in question, in images or not: at most 1000.
 	Packages []ImpactPackage `json:"packages"`
 	// Uncompared are versions that can't be compared with the range: whether they are
@@ -98,6 +104,12 @@ type subject struct {
 	// positions has the layers of a question about a base or a layer.
 	positions []fleetPosition
 	stacks    bool
+	// file is the digest of a question about one, keys the first and the last that its
+	// files can have, and paths theirs, by id: they are what packages are of other
+	// questions.
+	file  string
+	keys  []any
+	paths map[int64]string
 }
 
 const (
@@ -123,6 +135,9 @@ func (d *DB) Impact(ctx context.Context, q ImpactQuery) (*Impact, error) {
 func (i *Impact) fill(a *asked) {
 	i.Vulnerability, i.Summary, i.Uncompared = a.name, a.summary, a.uncompared
 	i.Packages, i.Totals = a.packageList(), a.totals()
+	if a.file != "" {
+		i.File, i.Note = a.file, fileNote
+	}
 }
 
 // packageList are the packages by name and version.
@@ -222,14 +237,19 @@ func (d *DB) ask(ctx context.Context, q *ImpactQuery, answer func(*asked) error)
 		if a.repositories, err = d.repositoriesOf(ctx, f, q.Scope); err != nil {
 			return err
 		}
+		find := d.holders
 		if s.stacks {
-			if err := d.positionsOf(ctx, a, q); err != nil {
-				return err
-			}
-		} else if err := d.holders(ctx, a); err != nil {
+			find = func(ctx context.Context, a *asked) error { return d.positionsOf(ctx, a, q) }
+		} else if s.file != "" {
+			find = d.fileHolders
+		}
+		if err := find(ctx, a); err != nil {
 			return err
 		}
 		a.mark()
+		if s.file != "" && !slices.ContainsFunc(a.marks, func(m mark) bool { return m.counted > 0 }) {
+			return unknownFile(s.file)
+		}
 		return answer(a)
 	})
 }
@@ -248,11 +268,7 @@ func (d *DB) holders(ctx context.Context, a *asked) error {
 		if err := scan(&segment, &p.id, &p.owned); err != nil {
 			return err
 		}
-		if n := len(a.held); n == 0 || a.held[n-1].segment != segment {
-			a.held = append(a.held, heldSegment{segment: segment})
-		}
-		last := &a.held[len(a.held)-1]
-		last.packages = append(last.packages, p)
+		a.hold(segment, p)
 		return nil
 	})
 	if err != nil {
@@ -266,10 +282,7 @@ func (d *DB) holders(ctx context.Context, a *asked) error {
 		if err := scan(&segment, &k.id, &k.owned, &k.from, &how.state, &how.partly); err != nil {
 			return err
 		}
-		for _, p := range a.fleet.positions(segment) {
-			k.image, how.at = p.image, p.position
-			a.hidden[k] = append(a.hidden[k], how)
-		}
+		a.hide(segment, k, how)
 		return nil
 	})
 	if err != nil || a.vulnerability == 0 {
@@ -289,6 +302,23 @@ func (d *DB) holders(ctx context.Context, a *asked) error {
 		}
 		return nil
 	})
+}
+
+// hold adds a package that a segment introduces; they come in the order of segments.
+func (a *asked) hold(segment int64, p heldPackage) {
+	if n := len(a.held); n == 0 || a.held[n-1].segment != segment {
+		a.held = append(a.held, heldSegment{segment: segment})
+	}
+	last := &a.held[len(a.held)-1]
+	last.packages = append(last.packages, p)
+}
+
+// hide adds what a segment hides, for all images that have it.
+func (a *asked) hide(segment int64, k hiddenKey, how hiddenHow) {
+	for _, p := range a.fleet.positions(segment) {
+		k.image, how.at = p.image, p.position
+		a.hidden[k] = append(a.hidden[k], how)
+	}
 }
 
 // hits gives all that images have of the packages of a segment to a function.

@@ -23,8 +23,10 @@ type ImpactImage struct {
 	Owners []string `json:"owners,omitempty"`
 	// BaseReference is the name of the known image that it is built upon.
 	BaseReference string `json:"base_reference,omitempty"`
-	// Held are the packages in question: at most 100.
-	Held []ImpactHeld `json:"packages"`
+	// Held are the packages in question, Files the places of the file in question: at most
+	// 100.
+	Held  []ImpactHeld `json:"packages"`
+	Files []ImpactFile `json:"files,omitempty"`
 }
 
 // An ImpactHeld is a package in question in an image.
@@ -99,7 +101,9 @@ func (d *DB) impactImages(ctx context.Context, a *asked, aside bool, after int64
 	for i := range a.held {
 		a.hits(&a.held[i], func(place int32) bool { return byPlace[place] != nil }, func(h *hit) {
 			m := byPlace[h.image]
-			if len(m.Held) < maxLayerPackages {
+			if a.file != "" {
+				m.addFile(a.fileRow(h, documents[m.ID], m.BaseLayers))
+			} else if len(m.Held) < maxLayerPackages {
 				m.Held = append(m.Held, a.heldRow(h, documents[m.ID], m.BaseLayers))
 			}
 		})
@@ -254,8 +258,10 @@ type ImpactLayer struct {
 	Example string `json:"example,omitempty"`
 	// Images that have the layer and count.
 	Images int `json:"images"`
-	// Packages in question that it introduces: at most 100.
+	// Packages in question that it introduces, and Paths of the file in question: at most
+	// 100.
 	Packages []ImpactPackage `json:"packages"`
+	Paths    []string        `json:"paths,omitempty"`
 }
 
 // A LayerKey is where a page of layers ends.
@@ -303,13 +309,20 @@ func (d *DB) layerRows(ctx context.Context, a *asked, held []*heldLayer) ([]Impa
 	if err != nil {
 		return nil, err
 	}
-	names, err := d.namesOfPackages(ctx, sortedIDs(packages))
-	if err != nil {
-		return nil, err
+	names := map[int64]ImpactPackage{}
+	if a.file == "" {
+		if names, err = d.namesOfPackages(ctx, sortedIDs(packages)); err != nil {
+			return nil, err
+		}
 	}
 	for i, l := range held {
 		row := layers[i]
 		row.Images, row.Packages = len(l.images), []ImpactPackage{}
+		if a.file != "" {
+			row.Paths = a.pathsOf(l.packages)
+			out = append(out, row)
+			continue
+		}
 		slices.Sort(l.packages)
 		for _, id := range l.packages {
 			p := names[id]

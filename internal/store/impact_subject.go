@@ -18,14 +18,14 @@ import (
 // subjectOf resolves what a question is about.
 func (d *DB) subjectOf(ctx context.Context, q *ImpactQuery) (*subject, error) {
 	asked := 0
-	for _, is := range []bool{q.Vulnerability != "", q.PURL != "" || q.Name != "", q.License != "", q.Base != "", q.Layer != ""} {
+	for _, is := range []bool{q.Vulnerability != "", q.PURL != "" || q.Name != "", q.License != "", q.File != "", q.Base != "", q.Layer != ""} {
 		if is {
 			asked++
 		}
 	}
 	switch {
 	case asked != 1:
-		return nil, fmt.Errorf("%w: want one of a vulnerability, a package, a licence, a base image and a layer", ErrQuery)
+		return nil, fmt.Errorf("%w: want one of a vulnerability, a package, a licence, a file, a base image and a layer", ErrQuery)
 	case q.PURL != "" && (q.Name != "" || q.Type != ""):
 		return nil, fmt.Errorf("%w: a purl has the name and type of the package", ErrQuery)
 	case q.PURL == "" && q.Name == "" && (q.Range != "" || q.Type != ""):
@@ -34,6 +34,8 @@ func (d *DB) subjectOf(ctx context.Context, q *ImpactQuery) (*subject, error) {
 		return d.vulnerabilitySubject(ctx, q.Vulnerability)
 	case q.License != "":
 		return d.licenseSubject(ctx, q.License)
+	case q.File != "":
+		return d.fileSubject(ctx, q.File)
 	case q.Base != "" || q.Layer != "":
 		return &subject{stacks: true}, nil
 	}

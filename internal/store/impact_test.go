@@ -2,8 +2,10 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -215,11 +217,20 @@ func (w *testWorld) visible(i int, scope []string) bool {
 
 var bruteRank = map[inventory.State]int{inventory.Removed: 1, inventory.Shadowed: 2, inventory.Present: 3}
 
-func (w *testWorld) answer(t *testing.T, scope []string, wanted func(int64, *inventory.ImagePackage) bool, findings map[int64]testFinding) (a bruteAnswer) {
-	layers, layerPackages := map[string]map[int]bool{}, map[string]map[int64]bool{}
+// answer sums up what images have; line tells of a hit, and name of what is held.
+func (w *testWorld) answer(t *testing.T, scope []string, hitsOf func(i int) []bruteHit, findings map[int64]testFinding, line func(i int, h bruteHit) string, name func(int64) string) (a bruteAnswer) {
+	layers, layerHolds := map[string]map[int]bool{}, map[string]map[string]bool{}
+	lines := func(i int, hits []bruteHit) string {
+		var out []string
+		for _, h := range hits {
+			out = append(out, line(i, h))
+		}
+		slices.Sort(out)
+		return strings.Join(out, "; ")
+	}
 	repositories, registries, owners, bases := map[string]bool{}, map[string]bool{}, map[string]bool{}, map[int64]bool{}
 	for i := range w.images {
-		hits := w.brute(i, wanted, findings)
+		hits := hitsOf(i)
 		if len(hits) == 0 || !w.visible(i, scope) {
 			continue
 		}
@@ -234,10 +245,10 @@ func (w *testWorld) answer(t *testing.T, scope []string, wanted func(int64, *inv
 		states := []string{"", "removed", "shadowed", "present"}
 		if best == 0 {
 			a.totals.Aside++
-			a.images = append(a.images, fmt.Sprintf("%d aside %s %s", w.ids[i], states[aside], w.lines(i, hits, findings)))
+			a.images = append(a.images, fmt.Sprintf("%d aside %s %s", w.ids[i], states[aside], lines(i, hits)))
 			continue
 		}
-		a.images = append(a.images, fmt.Sprintf("%d %s %s", w.ids[i], states[best], w.lines(i, hits, findings)))
+		a.images = append(a.images, fmt.Sprintf("%d %s %s", w.ids[i], states[best], lines(i, hits)))
 		a.totals.Images++
 		*[]*int{nil, &a.totals.Removed, &a.totals.Shadowed, &a.totals.Present}[best]++
 		if findings != nil {
@@ -252,9 +263,9 @@ func (w *testWorld) answer(t *testing.T, scope []string, wanted func(int64, *inv
 			}
 			l := string(w.images[i].Image.Layers[h.layer].DiffID)
 			if layers[l] == nil {
-				layers[l], layerPackages[l] = map[int]bool{}, map[int64]bool{}
+				layers[l], layerHolds[l] = map[int]bool{}, map[string]bool{}
 			}
-			layers[l][i], layerPackages[l][h.pkg] = true, true
+			layers[l][i], layerHolds[l][name(h.pkg)] = true, true
 		}
 		for _, r := range w.repositories[i] {
 			if scope != nil && !MatchName(scope, r) {
@@ -268,7 +279,7 @@ func (w *testWorld) answer(t *testing.T, scope []string, wanted func(int64, *inv
 		}
 	}
 	for l, images := range layers {
-		a.layers = append(a.layers, fmt.Sprintf("%s %d %v", l, len(images), sortedIDs(layerPackages[l])))
+		a.layers = append(a.layers, fmt.Sprintf("%s %d %v", l, len(images), slices.Sorted(maps.Keys(layerHolds[l]))))
 	}
 	slices.Sort(a.images)
 	slices.Sort(a.layers)
@@ -276,18 +287,85 @@ func (w *testWorld) answer(t *testing.T, scope []string, wanted func(int64, *inv
 	return a
 }
 
-func (w *testWorld) lines(i int, hits []bruteHit, findings map[int64]testFinding) string {
-	var out []string
-	for _, h := range hits {
-		p, f, l := w.packages[h.pkg], findings[h.pkg], w.images[i].Image.Layers[h.layer]
-		severity := ""
-		if findings != nil {
-			severity = string(severityOfRank(f.severity))
-		}
-		out = append(out, fmt.Sprintf("%s@%s layer %d %s %q %s by %d owned=%v aside %q %s fix %q", p.Name, p.Version, h.layer, l.DiffID, l.CreatedBy, h.state, h.stateAt, h.owned, h.aside, severity, f.fixed))
+func (w *testWorld) line(i int, h bruteHit, findings map[int64]testFinding) string {
+	p, f, l := w.packages[h.pkg], findings[h.pkg], w.images[i].Image.Layers[h.layer]
+	severity := ""
+	if findings != nil {
+		severity = string(severityOfRank(f.severity))
 	}
-	slices.Sort(out)
-	return strings.Join(out, "; ")
+	return fmt.Sprintf("%s@%s layer %d %s %q %s by %d owned=%v aside %q %s fix %q", p.Name, p.Version, h.layer, l.DiffID, l.CreatedBy, h.state, h.stateAt, h.owned, h.aside, severity, f.fixed)
+}
+
+// bruteFiles goes through the layers of an image, and tells where a content is and was:
+// what is held is the path, by its place in paths.
+func (w *testWorld) bruteFiles(t *testing.T, i int, content [sha256.Size]byte, paths []string) (hits []bruteHit) {
+	now := map[string]bruteHit{} // by path, of any content
+	contents := map[string][sha256.Size]byte{}
+	end := func(p string, state inventory.State, at int) {
+		h := now[p]
+		if h.state, h.stateAt = state, at; contents[p] == content {
+			hits = append(hits, h)
+		}
+		delete(now, p)
+	}
+	for at, ref := range w.images[i].Image.Layers {
+		l := w.layers[ref.DiffID]
+		files, err := l.FileDigests(l.Paths)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for p := range now {
+			entry, there := l.Paths.Find(p)
+			again := slices.ContainsFunc(files, func(f inventory.FileDigest) bool { return f.Path == p && f.SHA256 == contents[p] })
+			marked := slices.ContainsFunc(l.Paths, func(e inventory.Path) bool {
+				return e.Kind == inventory.PathWhiteout && e.Path == p || e.Kind == inventory.PathOpaque && strings.HasPrefix(p, e.Path+"/")
+			})
+			switch {
+			case again:
+			case there && entry.Kind == inventory.PathFile:
+				end(p, inventory.Shadowed, at)
+			case marked:
+				end(p, inventory.Removed, at)
+			}
+		}
+		for _, f := range files {
+			if _, goesOn := now[f.Path]; !goesOn {
+				now[f.Path] = bruteHit{pkg: int64(slices.Index(paths, f.Path)), layer: at, state: inventory.Present, stateAt: -1}
+				contents[f.Path] = f.SHA256
+			}
+		}
+	}
+	for p, h := range now {
+		if contents[p] == content {
+			hits = append(hits, h)
+		}
+	}
+	return hits
+}
+
+// checkFiles holds questions about files against the layers.
+func (w *testWorld) checkFiles(t *testing.T, scope []string) (images int) {
+	t.Helper()
+	var paths []string
+	for _, l := range w.layers {
+		for _, p := range l.Paths {
+			paths = append(paths, p.Path)
+		}
+	}
+	slices.Sort(paths)
+	for _, n := range []int{0, 1, testContents} { // the last is nowhere
+		content := testContent(n)
+		want := w.answer(t, scope, func(i int) []bruteHit { return w.bruteFiles(t, i, content, paths) }, nil, func(i int, h bruteHit) string {
+			l := w.images[i].Image.Layers[h.layer]
+			return fmt.Sprintf("%s layer %d %s %q %s by %d", paths[h.pkg], h.layer, l.DiffID, l.CreatedBy, h.state, h.stateAt)
+		}, func(id int64) string { return paths[id] })
+		images += want.totals.Images
+		q := ImpactQuery{File: fmt.Sprintf("sha256:%x", content), Scope: scope}
+		if diff := want.diff(w.asked(t.Context(), t, q)); diff != "" {
+			t.Fatalf("%+v (-brute force +database):\n%s", q, diff)
+		}
+	}
+	return images
 }
 
 // asked is the same from the database, through all pages.
@@ -317,6 +395,9 @@ func (w *testWorld) asked(ctx context.Context, t *testing.T, q ImpactQuery) (a b
 			for _, h := range r.Held {
 				lines = append(lines, fmt.Sprintf("%s@%s layer %d %s %q %s by %d owned=%v aside %q %s fix %q", h.Name, h.Version, h.Layer, h.DiffID, h.CreatedBy, h.State, h.StateLayer, h.Owned, h.Aside, h.Severity, h.FixedVersion))
 			}
+			for _, f := range r.Files {
+				lines = append(lines, fmt.Sprintf("%s layer %d %s %q %s by %d", f.Path, f.Layer, f.DiffID, f.CreatedBy, f.State, f.StateLayer))
+			}
 			slices.Sort(lines)
 			aside := ""
 			if r.Aside {
@@ -335,11 +416,12 @@ func (w *testWorld) asked(ctx context.Context, t *testing.T, q ImpactQuery) (a b
 			t.Fatal(err)
 		}
 		for _, r := range rows[:min(2, len(rows))] {
-			var packages []int64
+			holds := r.Paths
 			for _, p := range r.Packages {
-				packages = append(packages, p.ID)
+				holds = append(holds, fmt.Sprint(p.ID))
 			}
-			a.layers = append(a.layers, fmt.Sprintf("%s %d %v", r.DiffID, r.Images, packages))
+			slices.Sort(holds)
+			a.layers = append(a.layers, fmt.Sprintf("%s %d %v", r.DiffID, r.Images, holds))
 			after = r.Key()
 		}
 		if len(rows) <= 2 {
@@ -362,7 +444,8 @@ func (w *testWorld) check(t *testing.T, scope []string) (images int) {
 	compare := func(q ImpactQuery, wanted func(int64, *inventory.ImagePackage) bool, findings map[int64]testFinding) {
 		t.Helper()
 		q.Scope = scope
-		want := w.answer(t, scope, wanted, findings)
+		want := w.answer(t, scope, func(i int) []bruteHit { return w.brute(i, wanted, findings) }, findings,
+			func(i int, h bruteHit) string { return w.line(i, h, findings) }, func(id int64) string { return fmt.Sprint(id) })
 		images += want.totals.Images
 		if diff := want.diff(w.asked(t.Context(), t, q)); diff != "" {
 			t.Fatalf("%+v (-brute force +database):\n%s", q, diff)
@@ -392,11 +475,11 @@ func (w *testWorld) check(t *testing.T, scope []string) (images int) {
 		compare(ImpactQuery{License: expression}, func(_ int64, p *inventory.ImagePackage) bool { return p.License.Expression == expression }, nil)
 	}
 	compare(ImpactQuery{License: string(license.Permissive)}, func(_ int64, p *inventory.ImagePackage) bool { return p.License.Expression != "" }, nil)
-	return images
+	return images + w.checkFiles(t, scope)
 }
 
 // Impact says of random fleets what a recomputation from the merged inventories says:
-// for vulnerabilities, packages, ranges and licences, in sum and by page, in any scope.
+// for vulnerabilities, packages, ranges, licences and files, in sum and by page, in any scope.
 // Images that come, change and go are seen at once.
 func TestImpactIsWhatInventoriesSay(t *testing.T) {
 	scopes := [][]string{nil, {"r0.example/**"}, {"*/team1/*", "r1.example/team0/app0"}, {}}
@@ -438,6 +521,9 @@ func (w *testWorld) retain(t *testing.T) {
 	gone, err := w.db.Retain(t.Context(), 24*time.Hour, 0)
 	if err != nil || gone.Images == 0 {
 		t.Fatalf("%+v: %v", gone, err)
+	}
+	if n := w.one(t, `SELECT COUNT(*) FROM files f WHERE NOT EXISTS (SELECT 1 FROM segment_files sf WHERE sf.file = f.id)`); n > 0 {
+		t.Errorf("%d files are left that no layer introduces", n)
 	}
 	for i := len(w.ids) - 1; i >= 0; i-- {
 		if len(w.repositories[i]) == 0 {
@@ -539,6 +625,10 @@ func TestImpactQuestions(t *testing.T) {
 		{ImpactQuery{License: "MIT"}, ErrNotFound},
 		{ImpactQuery{Base: "debian:12"}, ErrNotFound},
 		{ImpactQuery{Layer: "sha256:1"}, ErrNotFound},
+		{ImpactQuery{File: "sha256:1"}, ErrQuery},
+		{ImpactQuery{File: "/usr/bin/true"}, ErrQuery},
+		{ImpactQuery{File: fmt.Sprintf("SHA256:%064X", 10), License: "MIT"}, ErrQuery},
+		{ImpactQuery{File: fmt.Sprintf("SHA256:%064X", 10)}, ErrNotFound},
 	} {
 		if _, err := db.Impact(t.Context(), c.query); !errors.Is(err, c.want) {
 			t.Errorf("%+v: %v, want %v", c.query, err, c.want)

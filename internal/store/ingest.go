@@ -284,17 +284,29 @@ func (in *ingest) missingSegments(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	fileIDs, err := in.fileRows(ctx, missing)
+	if err != nil {
+		return err
+	}
+	names := rowIDs{packageIDs, licenseIDs, fileIDs}
 	for _, s := range missing {
-		if err := in.segment(ctx, s, packageIDs, licenseIDs); err != nil {
+		if err := in.segment(ctx, s, &names); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// rowIDs are the ids of what segments refer to.
+type rowIDs struct {
+	packages map[rowKey]int64
+	licenses map[string]int64
+	files    map[string]int64
+}
+
 // segment writes one segment, unless another instance has meanwhile: then it has
 // committed all of it, since the insert waited for that.
-func (in *ingest) segment(ctx context.Context, s *segment, packages map[rowKey]int64, licenses map[string]int64) error {
+func (in *ingest) segment(ctx context.Context, s *segment, names *rowIDs) error {
 	var id int64
 	err := in.tx.QueryRowContext(ctx, `INSERT INTO segments (hash, packages) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING RETURNING id`, s.hash[:], len(s.packages)).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -308,25 +320,28 @@ func (in *ingest) segment(ctx context.Context, s *segment, packages map[rowKey]i
 	for _, p := range s.packages {
 		var licenseID any
 		if p.license != "" {
-			licenseID = licenses[p.license]
+			licenseID = names.licenses[p.license]
 		}
-		rows = append(rows, []any{id, packages[p.pkg], p.owned, licenseID})
+		rows = append(rows, []any{id, names.packages[p.pkg], p.owned, licenseID})
 	}
 	if err := insertRows(ctx, in.tx, "segment_packages", []string{"segment", "package", "owned", "license"}, "", rows); err != nil {
 		return err
 	}
 	rows = nil
 	for _, t := range s.twins {
-		rows = append(rows, []any{id, packages[t.pkg], packages[t.twin]})
+		rows = append(rows, []any{id, names.packages[t.pkg], names.packages[t.twin]})
 	}
 	if err := insertRows(ctx, in.tx, "segment_twins", []string{"segment", "package", "twin"}, "", rows); err != nil {
 		return err
 	}
 	rows = nil
 	for _, h := range s.hidden {
-		rows = append(rows, []any{id, packages[h.pkg], h.owned, h.from, string(h.state), h.partly})
+		rows = append(rows, []any{id, names.packages[h.pkg], h.owned, h.from, string(h.state), h.partly})
 	}
-	return insertRows(ctx, in.tx, "segment_hidden", []string{"segment", "package", "owned", "from_position", "state", "partly"}, "", rows)
+	if err := insertRows(ctx, in.tx, "segment_hidden", []string{"segment", "package", "owned", "from_position", "state", "partly"}, "", rows); err != nil {
+		return err
+	}
+	return in.files(ctx, id, s, names.files)
 }
 
 // insertRows inserts rows into a table, many with a statement; end is what follows.

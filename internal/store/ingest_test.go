@@ -91,7 +91,7 @@ func TestImagesShareSegments(t *testing.T) {
 		f := newTestFleet(7, 40)
 		first := f.put(t, db)
 		rows := func() (out []int) {
-			for _, table := range []string{"segments", "segment_packages", "segment_hidden", "packages", "package_keys", "layers", "chains", "images", "image_layers"} {
+			for _, table := range []string{"segments", "segment_packages", "segment_hidden", "segment_files", "segment_files_hidden", "files", "packages", "package_keys", "layers", "chains", "images", "image_layers"} {
 				var n int
 				if err := db.db.QueryRowContext(t.Context(), `SELECT COUNT(*) FROM `+table).Scan(&n); err != nil {
 					t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -79,6 +80,9 @@ func decodeSubmitted(dec *zstd.Decoder, b []byte) (*inventory.Layer, error) {
 	if err := l.Paths.UnmarshalBinary(listing); err != nil {
 		return nil, err
 	}
+	if _, err := l.FileDigests(l.Paths); err != nil {
+		return nil, err
+	}
 	return l, plainTexts(reflect.ValueOf(l).Elem())
 }
 
@@ -86,12 +90,14 @@ func decodeSubmitted(dec *zstd.Decoder, b []byte) (*inventory.Layer, error) {
 const maxText = 1 << 20
 
 // plainTexts is an error for texts that no analyzer writes and PostgreSQL doesn't
-// take: those with a NUL byte.
+// take: those with a NUL byte, and what is no UTF-8.
 func plainTexts(v reflect.Value) error {
 	switch v.Kind() {
 	case reflect.String:
 		if s := v.String(); strings.IndexByte(s, 0) >= 0 {
 			return errors.New("a text with a NUL byte")
+		} else if !utf8.ValidString(s) {
+			return errors.New("a text that is no UTF-8")
 		} else if len(s) > maxText {
 			return fmt.Errorf("a text of %d bytes", len(s))
 		}

@@ -51,6 +51,8 @@ func (d *DB) retain(ctx context.Context, keep, history time.Duration, out *Retai
 		{&out.Packages, `DELETE FROM packages WHERE id IN (SELECT p.id FROM packages p WHERE NOT EXISTS (SELECT 1 FROM segment_packages sp WHERE sp.package = p.id)
 			AND NOT EXISTS (SELECT 1 FROM segment_hidden sh WHERE sh.package = p.id) AND NOT EXISTS (SELECT 1 FROM segment_twins st WHERE st.package = p.id)
 			AND NOT EXISTS (SELECT 1 FROM segment_twins st WHERE st.twin = p.id) LIMIT 500)`, 0},
+		{nil, `DELETE FROM files WHERE id IN (SELECT f.id FROM files f WHERE NOT EXISTS (SELECT 1 FROM segment_files sf WHERE sf.file = f.id)
+			AND NOT EXISTS (SELECT 1 FROM segment_files_hidden sh WHERE sh.file = f.id) LIMIT 500)`, 0},
 	}
 	if history > 0 {
 		old := now.Add(-history).UnixMicro()

@@ -44,6 +44,9 @@ type segment struct {
 	packages []segmentPackage
 	twins    []segmentTwin
 	hidden   []segmentHidden
+
+	files       []segmentFile
+	hiddenFiles []segmentFileHidden
 }
 
 type segmentPackage struct {
@@ -83,6 +86,7 @@ func segmentsOf(layers int, inv *inventory.Image) ([]segment, map[rowKey]*invent
 		segments[inv.Packages[i].Layer].introduce(keys[i], &inv.Packages[i], byPath)
 	}
 	hide(segments, keys, inv.Packages)
+	splitFiles(segments, inv.Files)
 	for i := range segments {
 		segments[i].seal()
 	}
@@ -167,6 +171,7 @@ func (s *segment) seal() {
 		h.Write(binary.BigEndian.AppendUint32(nil, uint32(x.from)))
 		h.Write([]byte(x.state + "\x00"))
 	}
+	s.hashFiles(h)
 	s.hash = rowKey(h.Sum(nil)[:16])
 }
 

@@ -34,6 +34,7 @@ func pack(t testing.TB, doc string, listing []byte) []byte {
 
 func TestDecodeLayer(t *testing.T) {
 	want := submittedLayer("a")
+	want.Digests = inventory.PackDigests(want.Paths, []inventory.FileDigest{{Path: "app/package.json"}})
 	b, err := EncodeLayer(want)
 	if err != nil {
 		t.Fatal(err)
@@ -56,6 +57,8 @@ func TestDecodeLayer(t *testing.T) {
 		"NUL in path":  pack(t, `{"diff_id": "`+id+`"}`, append([]byte{1, byte(inventory.PathFile), 0, 1}, 0)),
 		"new field":    pack(t, `{"diff_id": "`+id+`", "vulnerabilities": []}`, []byte{0}),
 		"negative":     pack(t, `{"diff_id": "`+id+`", "size": -1}`, []byte{0}),
+		"no UTF-8":     pack(t, `{"diff_id": "`+id+`"}`, append([]byte{1, byte(inventory.PathFile), 0, 1}, 0xff)),
+		"no digests":   pack(t, `{"diff_id": "`+id+`", "digests": "AA=="}`, append([]byte{1, byte(inventory.PathFile), 0, 1}, 'a')),
 		"no listing":   pack(t, `{"diff_id": "`+id+`"}`, nil),
 		"bomb":         pack(t, strings.Repeat(" ", maxSubmittedDecoded), []byte{0}),
 	} {

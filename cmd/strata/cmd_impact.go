@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -16,6 +18,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"strata/internal/image"
+	"strata/internal/inventory"
 	"strata/internal/report"
 	"strata/internal/server"
 	"strata/internal/store"
@@ -25,12 +28,14 @@ const impactExamples = `  strata impact CVE-2021-44228                    in the
   strata impact --server https://strata.example CVE-2021-44228
   strata impact pkg:npm/lodash --range '<4.17.21'
   strata impact --license AGPL-3.0-only
+  strata impact --file ./liblzma.so.5             what has this file
   strata impact --base debian:12                  what is built upon an image
   strata impact --fix-first                       where to begin`
 
 // impactOptions are the flags of impact.
 type impactOptions struct {
 	question store.ImpactQuery
+	file     string
 	fixFirst bool
 	bases    bool
 	limit    int
@@ -42,12 +47,18 @@ func newImpactCommand(a *app) *cobra.Command {
 	o := &impactOptions{}
 	cmd := &cobra.Command{
 		Use:     "impact [flags] [VULNERABILITY | PURL]",
-		Short:   "Tell which images have a vulnerability, package or licence",
+		Short:   "Tell which images have a vulnerability, package, licence or file",
 		Example: impactExamples,
-		Long: `Tell which images have a vulnerability, a package or a licence: in which layer,
-by which instruction, whether it is still present or was shadowed or removed by
-a later layer, and which version fixes it. Or which images are built upon a base
-or have a layer. Or, by --fix-first, of which layers one rebuild heals most.
+		Long: `Tell which images have a vulnerability, a package, a licence or a file: in which
+layer, by which instruction, whether it is still present or was shadowed or
+removed by a later layer, and which version fixes it. Or which images are built
+upon a base or have a layer. Or, by --fix-first, of which layers one rebuild
+heals most.
+
+Files are known by the SHA-256 of their content, but not all: programs and
+shared libraries, Java archives, and files that tell of packages (manifests,
+lock files, package databases). Scripts, other files and what is in archives
+are not found by --file.
 
 With --server it is asked of ` + "`strata serve`" + `, over all images in all
 registries. Without, of the images that were scanned on this machine with the
@@ -78,6 +89,7 @@ func (o *impactOptions) questionFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.question.Type, "type", "", "`TYPE` of the package, as purls have it, such as npm")
 	f.StringVar(&o.question.Range, "range", "", "`VERSIONS` of the package, such as '>=1.2,<1.4.2', in the order of its ecosystem")
 	f.StringVar(&o.question.License, "license", "", "SPDX `EXPRESSION` or id, or a class such as strong-copyleft")
+	f.StringVar(&o.file, "file", "", "`DIGEST` of a file's content, sha256:…, or the path of such a file on this machine")
 	f.StringVar(&o.question.Base, "base", "", "images built upon this one: `IMAGE` by name, digest or id")
 	f.StringVar(&o.question.Layer, "layer", "", "images with this layer: `DIFFID`, or chain: and a chain id")
 	f.BoolVar(&o.fixFirst, "fix-first", false, "layers by how many findings one rebuild heals")
@@ -92,6 +104,12 @@ func (o *impactOptions) check(args []string) error {
 	} else if len(args) == 1 {
 		o.question.Vulnerability = args[0]
 	}
+	if o.file != "" {
+		var err error
+		if o.question.File, err = fileDigest(o.file); err != nil {
+			return err
+		}
+	}
 	switch {
 	case o.format != "table" && o.format != "json":
 		return fmt.Errorf("--format %s: want table or json", report.Safe(o.format))
@@ -103,6 +121,23 @@ func (o *impactOptions) check(args []string) error {
 		return errors.New("--limit: at most 100 with --fix-first")
 	}
 	return nil
+}
+
+// fileDigest is the digest that --file gives, or that of the file that it names.
+func fileDigest(value string) (string, error) {
+	if strings.HasPrefix(strings.ToLower(value), "sha256:") {
+		return value, nil
+	}
+	f, err := os.Open(value)
+	if err != nil {
+		return "", fmt.Errorf("--file: want sha256: and 64 hexadecimal digits, or a file: %w", err)
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", fmt.Errorf("--file: %w", err)
+	}
+	return fmt.Sprintf("sha256:%x", h.Sum(nil)), nil
 }
 
 // An asker answers questions about impact: a server, or the cache.
@@ -146,7 +181,7 @@ func (a *app) asker(ctx context.Context, o *impactOptions) (*asker, func() error
 	q := url.Values{"limit": {strconv.Itoa(o.limit)}}
 	for name, v := range map[string]string{
 		"vulnerability": o.question.Vulnerability, "purl": o.question.PURL, "package": o.question.Name, "type": o.question.Type,
-		"range": o.question.Range, "license": o.question.License, "base": o.question.Base, "layer": o.question.Layer,
+		"range": o.question.Range, "license": o.question.License, "file": o.question.File, "base": o.question.Base, "layer": o.question.Layer,
 	} {
 		if v != "" {
 			q.Set(name, v)
@@ -196,24 +231,31 @@ func impactTable(w io.Writer, i *server.ImpactAnswer) {
 		fmt.Fprintf(w, "; in %d more all of it is set aside", t.Aside)
 	}
 	fmt.Fprintln(w)
+	if i.Note != "" {
+		fmt.Fprintf(w, "%s: %s\n", report.Safe(i.File), report.Safe(i.Note))
+	}
 	for _, v := range i.Uncompared {
 		fmt.Fprintf(w, "version %s can't be compared, and is not among them\n", report.Safe(v))
 	}
 	if len(i.Images.Items) == 0 {
 		return
 	}
-	fmt.Fprintln(w, "\nIMAGE\tPACKAGE\tSTATE\tFIX\tLAYER")
+	if i.File != "" {
+		fmt.Fprintln(w, "\nIMAGE\tPATH\tSTATE\tLAYER")
+	} else {
+		fmt.Fprintln(w, "\nIMAGE\tPACKAGE\tSTATE\tFIX\tLAYER")
+	}
 	for n := range i.Images.Items {
 		m := &i.Images.Items[n]
 		name := report.Safe(impactName(m))
-		if len(m.Held) == 0 {
+		for _, f := range m.Files {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%d  %s\n", name, report.Safe(f.Path), stateBy(f.State, f.StateLayer), f.Layer, instruction(image.Layer{CreatedBy: f.CreatedBy}, 40))
+		}
+		if len(m.Held) == 0 && len(m.Files) == 0 {
 			fmt.Fprintf(w, "%s\t\t%s\t\t\n", name, m.State)
 		}
 		for _, h := range m.Held {
-			state := string(h.State)
-			if h.StateLayer >= 0 {
-				state += fmt.Sprintf(" by layer %d", h.StateLayer)
-			}
+			state := stateBy(h.State, h.StateLayer)
 			if h.Aside != "" {
 				state += ", aside: " + h.Aside
 			}
@@ -223,6 +265,14 @@ func impactTable(w io.Writer, i *server.ImpactAnswer) {
 	if i.Images.Next != "" {
 		fmt.Fprintf(w, "… and more: these are the newest %d\n", len(i.Images.Items))
 	}
+}
+
+// stateBy is "present" or "removed by layer 3".
+func stateBy(state inventory.State, layer int) string {
+	if layer < 0 {
+		return string(state)
+	}
+	return fmt.Sprintf("%s by layer %d", state, layer)
 }
 
 func impactName(m *store.ImpactImage) string {

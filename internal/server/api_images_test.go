@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -24,6 +25,7 @@ func putNamed(t *testing.T, db *store.DB, registry, repository, tag string, n in
 	l := &inventory.Layer{DiffID: image.DiffID(fmt.Sprintf("sha256:%064x", n)), Entries: 1, Files: []inventory.File{{Path: "app/node_modules/a/package.json", Analyzer: "npm",
 		Packages: []inventory.Package{{Type: "npm", Ecosystem: "npm", Name: "a", Version: fmt.Sprintf("%d.0.0", n), Licenses: []string{"MIT"}}}}}}
 	inv := inventory.Merge([]*inventory.Layer{l})
+	inv.Files = []inventory.ImageFile{{SHA256: sha256.Sum256(fmt.Append(nil, n)), Location: inventory.Location{Path: "bin/program"}, State: inventory.Present, StateLayer: -1}}
 	digest := image.Digest(fmt.Sprintf("sha256:%064x", 1000+n))
 	id, err := db.PutImage(t.Context(), store.Contents{Image: &image.Image{Reference: registry + "/" + repository + ":" + tag, Digest: digest, ConfigDigest: digest,
 		Platform: image.Platform{OS: "linux", Architecture: "amd64"}, Layers: []image.Layer{{DiffID: l.DiffID, Size: 10, CreatedBy: "COPY app /app"}}}, Inventory: &inv, AnalyzerSet: "test"})

@@ -12,7 +12,7 @@ import (
 )
 
 func (s *Server) registerImpact() {
-	huma.Register(s.api, operation("GET", "/impact", "get-impact", "Where a vulnerability, package or licence is: in sum, and the first images", "impact", auth.Viewer), s.getImpact)
+	huma.Register(s.api, operation("GET", "/impact", "get-impact", "Where a vulnerability, package, licence or file is: in sum, and the first images", "impact", auth.Viewer), s.getImpact)
 	huma.Register(s.api, operation("GET", "/impact/images", "list-impact-images", "List the images that have it, the newest first", "impact", auth.Viewer), s.listImpactImages)
 	huma.Register(s.api, operation("GET", "/impact/layers", "list-impact-layers", "List the layers that introduce it, those in most images first", "impact", auth.Viewer), s.listImpactLayers)
 	huma.Register(s.api, operation("GET", "/bases/{id}/descendants", "get-descendants", "The images built upon a base image", "impact", auth.Viewer), s.getDescendants)
@@ -20,7 +20,8 @@ func (s *Server) registerImpact() {
 	huma.Register(s.api, operation("GET", "/fix-first", "fix-first", "Layers or base images by how many findings one rebuild heals", "impact", auth.Viewer), s.fixFirst)
 }
 
-// ImpactInput asks where something is: one of vulnerability, purl or package, and license.
+// ImpactInput asks where something is: one of vulnerability, purl or package, license,
+// file, base and layer.
 type ImpactInput struct {
 	PageInput
 	Vulnerability string `query:"vulnerability" doc:"any of its names, in any case" maxLength:"200"`
@@ -29,6 +30,7 @@ type ImpactInput struct {
 	Type          string `query:"type" doc:"type of the package, as purls have it; any when it is not given" maxLength:"50"`
 	Range         string `query:"range" doc:"of versions, all of which must hold: >=1.2,<1.4.2" maxLength:"500"`
 	License       string `query:"license" doc:"SPDX expression or id, or a class" maxLength:"500"`
+	File          string `query:"file" doc:"sha256: and the SHA-256 of a file's content; known are those of programs, shared libraries, Java archives and files that tell of packages" maxLength:"200"`
 	Base          string `query:"base" doc:"id, digest or name of an image: those built upon it" maxLength:"500"`
 	Layer         string `query:"layer" doc:"DiffID of a layer, or chain: and a chain id" maxLength:"200"`
 	Aside         bool   `query:"aside" doc:"list images too in which all of it is set aside; only for lists of images"`
@@ -36,14 +38,14 @@ type ImpactInput struct {
 
 func (in *ImpactInput) query(ctx context.Context) store.ImpactQuery {
 	return store.ImpactQuery{
-		Vulnerability: in.Vulnerability, PURL: in.PURL, Name: in.Package, Type: in.Type, Range: in.Range, License: in.License, Base: in.Base, Layer: in.Layer,
+		Vulnerability: in.Vulnerability, PURL: in.PURL, Name: in.Package, Type: in.Type, Range: in.Range, License: in.License, File: in.File, Base: in.Base, Layer: in.Layer,
 		Scope: scopeOf(ctx, auth.Viewer),
 	}
 }
 
 // list is the name of a list of cursors: of this question only.
 func (in *ImpactInput) list(what string) string {
-	return etagOf(what, in.Vulnerability, in.PURL, in.Package, in.Type, in.Range, in.License, in.Base, in.Layer, strconv.FormatBool(in.Aside))
+	return etagOf(what, in.Vulnerability, in.PURL, in.Package, in.Type, in.Range, in.License, in.File, in.Base, in.Layer, strconv.FormatBool(in.Aside))
 }
 
 // failAsked is fail for questions that may be wrong.

@@ -1,10 +1,17 @@
 package server
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"testing"
 
+	"github.com/danielgtaylor/huma/v2"
+
+	"strata/internal/analyzer"
 	"strata/internal/auth"
 	"strata/internal/store"
 )
@@ -48,8 +55,21 @@ func TestImpactAPI(t *testing.T) {
 		if code := s.call(t, "GET", "/api/v1/fix-first", nil, &first); code != http.StatusOK || first.Layers == 0 || len(first.Items) != 0 {
 			t.Errorf("status %d: %+v", code, first)
 		}
+		digest := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte("1"))) // of putNamed
+		var file ImpactAnswer
+		if code := s.call(t, "GET", "/api/v1/impact?file="+digest, nil, &file); code != http.StatusOK || file.Totals.Images != 1 || file.File != digest || file.Note == "" || len(file.Images.Items) != 1 || len(file.Images.Items[0].Files) != 1 || file.Images.Items[0].Files[0].Path != "bin/program" {
+			t.Errorf("status %d: %+v", code, file)
+		}
+		if code := s.call(t, "GET", "/api/v1/impact/layers?file="+digest, nil, &layers); code != http.StatusOK || len(layers.Items) != 1 || !slices.Equal(layers.Items[0].Paths, []string{"bin/program"}) {
+			t.Errorf("status %d: %+v", code, layers)
+		}
+		other := s.newUser(t, "b", auth.Grant{Role: auth.Viewer, Repository: "r.example/team-b/*"})
+		var problem huma.ErrorModel
+		if code := s.callAs(t, other, "GET", "/api/v1/impact?file="+digest, nil, &problem); code != http.StatusNotFound || !strings.Contains(problem.Detail, analyzer.Recorded) {
+			t.Errorf("status %d: %+v", code, problem)
+		}
 		for path, want := range map[string]int{
-			"/impact": 400, "/impact?license=MIT&vulnerability=CVE-1": 400, "/impact?vulnerability=CVE-2026-1": 404, "/impact?package=none": 404,
+			"/impact": 400, "/impact?file=sha256:1": 400, "/impact?license=MIT&vulnerability=CVE-1": 400, "/impact?vulnerability=CVE-2026-1": 404, "/impact?package=none": 404,
 			"/impact/images?license=MIT&cursor=x": 400, "/bases/999999/descendants": 404, "/layers/sha256:1": 404,
 		} {
 			if code := s.call(t, "GET", "/api/v1"+path, nil, nil); code != want {

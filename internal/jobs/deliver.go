@@ -67,10 +67,17 @@ func DeliverWork(o DeliverOptions) Work {
 func (o *DeliverOptions) deliver(ctx context.Context) error {
 	const atOnce = 8
 	until := o.Now().Add(deliverEvery)
+	var turn sync.Mutex // who has it claims: those who claim at the same time want the same, and one gets it
+	claim := func() ([]store.Notification, error) {
+		const ttl = 5 * time.Minute
+		turn.Lock()
+		defer turn.Unlock()
+		return o.DB.ClaimNotifications(ctx, 1, ttl)
+	}
 	var all sync.WaitGroup
 	var errs [atOnce]error
 	for i := range errs {
-		all.Go(func() { errs[i] = o.deliverUntil(ctx, until) })
+		all.Go(func() { errs[i] = o.deliverUntil(ctx, until, claim) })
 	}
 	all.Wait()
 	return errors.Join(errs[:]...)
@@ -78,10 +85,9 @@ func (o *DeliverOptions) deliver(ctx context.Context) error {
 
 // deliverUntil sends one after the other; each is claimed only when its turn comes, so that
 // it's not another's meanwhile.
-func (o *DeliverOptions) deliverUntil(ctx context.Context, until time.Time) error {
-	const claim = 5 * time.Minute
+func (o *DeliverOptions) deliverUntil(ctx context.Context, until time.Time, claim func() ([]store.Notification, error)) error {
 	for o.Now().Before(until) {
-		due, err := o.DB.ClaimNotifications(ctx, 1, claim)
+		due, err := claim()
 		if err != nil || len(due) == 0 {
 			return err
 		}
@@ -100,8 +106,6 @@ func (o *DeliverOptions) send(ctx context.Context, n *store.Notification) (err e
 			err = &notify.Error{Permanent: true, Reason: fmt.Sprint("broken: ", p)}
 		}
 	}()
-	ctx, cancel := context.WithTimeout(ctx, o.Patience)
-	defer cancel()
 	m := &notify.Message{Delivery: n.Delivery, At: n.CreatedAt, Title: n.Subject, Link: o.PublicURL}
 	if err := json.Unmarshal([]byte(n.Payload), &m.Groups); err != nil {
 		return err
@@ -114,7 +118,9 @@ func (o *DeliverOptions) send(ctx context.Context, n *store.Notification) (err e
 	if err != nil {
 		return err
 	}
-	return o.Sender.Send(ctx, to, m)
+	limited, cancel := context.WithTimeout(ctx, o.Patience)
+	defer cancel()
+	return o.Sender.Send(limited, to, m)
 }
 
 // ReceiverOf is a receiver with its secret; recipient is the mail address of an owner, or

@@ -7,14 +7,17 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"strata/internal/auth"
+	"strata/internal/notify"
 	"strata/internal/store"
 )
 
@@ -161,6 +164,35 @@ func TestGuard(t *testing.T) {
 			}
 			t.Errorf("%s: %v", u, err)
 		}
+	}
+	host, port, _ := strings.Cut(strings.TrimPrefix(private.URL, "http://"), ":")
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, to := range []notify.Receiver{
+		{Kind: "webhook", URL: private.URL}, {Kind: "slack", Secret: named}, {Kind: "email", Host: host, Port: number, TLS: "none", From: "a@example.org", To: []string{"b@example.org"}},
+	} {
+		if err := notify.NewSender(guardedClient(false, time.Second)).Send(t.Context(), &to, &notify.Message{Title: "t"}); !errors.Is(err, errPrivate) {
+			t.Errorf("%s: %v", to.Kind, err)
+		}
+	}
+	redirected := guardedClient(false, time.Second)
+	public := redirected.Transport.(*http.Transport)
+	guarded := public.DialContext
+	redirecting := httptest.NewServer(http.RedirectHandler(named, http.StatusFound))
+	defer redirecting.Close()
+	public.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if address == "public.example:80" {
+			return new(net.Dialer).DialContext(ctx, network, redirecting.Listener.Addr().String())
+		}
+		return guarded(ctx, network, address)
+	}
+	if answer, err := redirected.Get("http://public.example"); !errors.Is(err, errPrivate) {
+		if err == nil {
+			answer.Body.Close()
+		}
+		t.Errorf("redirected: %v", err)
 	}
 	answer, err := guardedClient(true, time.Second).Get(private.URL)
 	if err != nil {

@@ -134,6 +134,8 @@ func TestDeliveryAfterCrash(t *testing.T) {
 	})
 }
 
+// A digest waits for its hour. What is left without violations, as when a watch is deleted,
+// is no message.
 func TestDigest(t *testing.T) {
 	onEngines(t, func(t *testing.T, db *DB) {
 		receiverAndWatch(t, db, "daily 08:00 Europe/Berlin")
@@ -146,9 +148,62 @@ func TestDigest(t *testing.T) {
 		if list, err := db.Notifications(t.Context(), "", 0, 5); err != nil || len(list) != 1 || !list[0].DueAt.After(time.Now()) {
 			t.Errorf("%v %v", list, err)
 		}
+		if err := db.DeleteWatch(t.Context(), "all"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.RouteViolations(t.Context(), 0); err != nil {
+			t.Fatal(err)
+		}
+		if list, err := db.Notifications(t.Context(), "", 0, 5); err != nil || len(list) != 0 {
+			t.Errorf("%+v %v", list, err)
+		}
 	})
-	now := time.Date(2026, 3, 28, 12, 0, 0, 0, time.UTC) // the night before summer time
-	if at, err := nextDigest("daily 08:00 Europe/Berlin", now); err != nil || !at.Equal(time.Date(2026, 3, 29, 6, 0, 0, 0, time.UTC)) {
-		t.Errorf("%v %v", at, err)
+}
+
+func TestNextDigest(t *testing.T) {
+	tests := []struct{ schedule, now, want string }{
+		{"", "2026-03-28T12:00:00Z", "2026-03-28T12:00:00Z"},
+		{"immediately", "2026-03-28T12:00:00Z", "2026-03-28T12:00:00Z"},
+		{"every 6h", "2026-12-31T23:59:59Z", "2027-01-01T00:00:00Z"},
+		{"every 6h", "2027-01-01T00:00:00Z", "2027-01-01T06:00:00Z"},
+		{"daily 08:00", "2026-12-31T07:59:59Z", "2026-12-31T08:00:00Z"},
+		{"daily 08:00", "2026-12-31T08:00:00Z", "2027-01-01T08:00:00Z"},
+		{"daily 08:00 Europe/Berlin", "2026-03-28T12:00:00Z", "2026-03-29T06:00:00Z"}, // the night before summer time
+		{"daily 08:00 Europe/Berlin", "2026-10-24T12:00:00Z", "2026-10-25T07:00:00Z"}, // and before it ends
+		{"daily 00:00 Asia/Tokyo", "2026-11-26T14:59:59Z", "2026-11-26T15:00:00Z"},
+		{"daily 00:30 Pacific/Kiritimati", "2026-11-26T10:29:00Z", "2026-11-26T10:30:00Z"}, // there it is the 27th
+		{"daily 23:30 Pacific/Pago_Pago", "2026-11-27T10:31:00Z", "2026-11-28T10:30:00Z"},  // there it was the 26th
+		{"daily 01:30 America/New_York", "2026-11-01T05:00:00Z", "2026-11-01T05:30:00Z"},
+		{"daily 01:30 America/New_York", "2026-11-01T05:31:00Z", "2026-11-02T06:30:00Z"}, // it comes twice that day, and counts once
+	}
+	for _, test := range tests {
+		now, err := time.Parse(time.RFC3339, test.now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at, err := nextDigest(test.schedule, now); err != nil || at.UTC().Format(time.RFC3339) != test.want {
+			t.Errorf("%s, at %s: %v, %v; want %s", test.schedule, test.now, at.UTC(), err, test.want)
+		}
+	}
+	for _, schedule := range []string{"every", "every 6", "every 1s", "every -6h", "daily", "daily 24:00", "daily 8", "daily 08:00 Mars", "weekly", "daily 08:00 Europe/Berlin now"} {
+		if at, err := nextDigest(schedule, time.Unix(0, 0)); err == nil {
+			t.Errorf("%s: %v", schedule, at)
+		}
+	}
+}
+
+// From one digest to the next is about a day, also where an hour is missing or comes twice.
+func TestDigestsAreDaily(t *testing.T) {
+	for _, zone := range []string{"Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/Santiago", "Africa/Cairo"} {
+		for _, clock := range []string{"00:00", "00:30", "02:30", "23:59"} {
+			at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+			for range 400 {
+				next, err := nextDigest("daily "+clock+" "+zone, at)
+				if gap := next.Sub(at); err != nil || gap <= 0 || gap > 26*time.Hour || gap < 22*time.Hour && at.YearDay() != 1 {
+					t.Fatalf("%s %s: %v after %v, %v", clock, zone, next, at, err)
+				}
+				at = next
+			}
+		}
 	}
 }

@@ -12,7 +12,6 @@ import (
 )
 
 func (s *Server) registerFindings() {
-	// What is found in a package version tells nothing of whose images have it.
 	huma.Register(s.api, operation("GET", "/findings", "list-findings", "List findings over all images, the worst first", "findings", auth.Viewer), s.listFindings)
 	huma.Register(s.api, operation("GET", "/changes", "list-changes", "List what news changed, the newest first", "findings", auth.Viewer), s.listChanges)
 	huma.Register(s.api, operation("GET", "/images/{id}/findings", "list-image-findings", "List the findings of an image, now or at a time", "images", auth.Viewer), s.listImageFindings)
@@ -29,7 +28,8 @@ type FindingsInput struct {
 }
 
 func (s *Server) listFindings(ctx context.Context, in *FindingsInput) (*struct{ Body Page[store.FleetFinding] }, error) {
-	q := store.FindingQuery{Vulnerability: in.Vulnerability, Package: in.Package, Severity: advisory.Severity(in.Severity).Rank(), Fixable: in.Fixable, KEV: in.KEV, Limit: in.Limit}
+	q := store.FindingQuery{Vulnerability: in.Vulnerability, Package: in.Package, Severity: advisory.Severity(in.Severity).Rank(), Fixable: in.Fixable, KEV: in.KEV,
+		Scope: scopeOf(ctx, auth.Viewer), Limit: in.Limit}
 	if in.Cursor != "" {
 		q.After = &store.FindingKey{}
 		if err := decodeCursor("findings", in.Cursor, q.After); err != nil {
@@ -56,17 +56,20 @@ func (s *Server) listChanges(ctx context.Context, in *ChangesInput) (*struct{ Bo
 	if err != nil {
 		return nil, err
 	}
-	var before int64
-	if err := decodeCursor("changes", in.Cursor, &before); err != nil {
-		return nil, err
+	var after *store.ChangeKey
+	if in.Cursor != "" {
+		after = &store.ChangeKey{}
+		if err := decodeCursor("changes", in.Cursor, after); err != nil {
+			return nil, err
+		}
 	}
-	rows, err := s.o.DB.FindingChanges(ctx, since, before, in.Limit)
+	rows, err := s.o.DB.FindingChanges(ctx, scopeOf(ctx, auth.Viewer), since, after, in.Limit)
 	if err != nil {
 		return nil, s.fail(ctx, err)
 	}
 	return &struct {
 		Body Page[store.FindingChange]
-	}{pageOf("changes", rows, in.Limit, func(c *store.FindingChange) any { return c.ID })}, nil
+	}{pageOf("changes", rows, in.Limit, func(c *store.FindingChange) any { return c.Key() })}, nil
 }
 
 // timeOr reads a time, or a date, UTC: its beginning, or its end for what held at it.

@@ -2,13 +2,16 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"strata/internal/advisory"
 	"strata/internal/auth"
+	"strata/internal/policy"
 	"strata/internal/report"
 	"strata/internal/store"
 )
@@ -133,6 +136,9 @@ func (s *Server) getReport(ctx context.Context, in *ReportInput) (*ReportOutput,
 		return nil, err
 	}
 	r, err := s.judged(ctx, in.ID)
+	if err == nil {
+		err = s.limitReport(ctx, r)
+	}
 	if err != nil {
 		return nil, s.fail(ctx, err)
 	}
@@ -152,8 +158,8 @@ func (s *Server) getReport(ctx context.Context, in *ReportInput) (*ReportOutput,
 // judged is the report of an image, with the verdict of the policies for its name.
 func (s *Server) judged(ctx context.Context, id int64) (*report.Report, error) {
 	r, err := s.o.Reports.Report(ctx, id)
-	if err != nil || s.o.Judge == nil {
-		return r, err
+	if err != nil {
+		return nil, err
 	}
 	m, err := s.o.DB.Image(ctx, id, scopeOf(ctx, auth.Viewer))
 	if err != nil {
@@ -163,7 +169,41 @@ func (s *Server) judged(ctx context.Context, id int64) (*report.Report, error) {
 	if len(m.Names) > 0 {
 		name = m.Names[0]
 	}
+	r.Image.Reference = m.Reference
+	if s.o.Judge == nil {
+		return r, nil
+	}
 	return r, s.o.Judge(ctx, name, r)
+}
+
+// limitReport takes out of a report what who asks may not see: the name of a base that is
+// another's image, and remarks on waivers and VEX documents, which are of all images.
+func (s *Server) limitReport(ctx context.Context, r *report.Report) error {
+	scope := scopeOf(ctx, auth.Viewer)
+	if scope == nil {
+		return nil
+	}
+	r.Problems = slices.DeleteFunc(r.Problems, func(p report.Problem) bool { return p.Analyzer == policy.ByVEX || p.Analyzer == policy.OfWaivers })
+	b := r.Image.Base
+	if b == nil || b.By != report.BaseByLayers {
+		return nil // what the image says of itself
+	}
+	name, err := s.o.DB.NameInScope(ctx, b.Digest, scope)
+	if err != nil || name == b.Reference {
+		return err
+	}
+	for i := range r.Verdict.Violations {
+		v := &r.Verdict.Violations[i]
+		if b.Reference != "" {
+			v.Message = strings.ReplaceAll(v.Message, b.Reference, cmp.Or(name, "…"))
+		}
+	}
+	limited := *b
+	if limited.Reference = name; name == "" {
+		limited.Digest, limited.Created = "", nil
+	}
+	r.Image.Base = &limited
+	return nil
 }
 
 // contentType is the media type of a format.

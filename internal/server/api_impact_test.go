@@ -52,7 +52,7 @@ func TestImpactAPI(t *testing.T) {
 			t.Errorf("status %d: %+v", code, layer)
 		}
 		var first store.FixFirst
-		if code := s.call(t, "GET", "/api/v1/fix-first", nil, &first); code != http.StatusOK || first.Layers == 0 || len(first.Items) != 0 {
+		if code := s.call(t, "GET", "/api/v1/fix-first", nil, &first); code != http.StatusOK || first.Layers != 0 || len(first.Items) != 0 {
 			t.Errorf("status %d: %+v", code, first)
 		}
 		digest := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte("1"))) // of putNamed

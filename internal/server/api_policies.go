@@ -26,15 +26,21 @@ func (s *Server) registerPolicies() {
 		{"/vex", "vex", "VEX documents", store.VEXDocument},
 	} {
 		d := documents{Server: s, kind: of.kind}
+		list := operation("GET", of.path, "list-"+of.kind, "List "+of.names+" with their texts", "policies", auth.Viewer)
+		if of.kind == store.PolicyDocument {
+			list.Description += " Who may see some repositories alone gets the names without the texts."
+		} else {
+			list = whole(list) // they name images
+		}
 		put := operation("PUT", of.path+"/{name}", "put-"+of.kind, "Write "+of.name+", and have images judged by it", "policies", auth.Security)
 		check := noContent(operation("POST", of.path+"/{name}/check", "check-"+of.kind, "Check "+of.name+" without keeping it", "policies", auth.Security))
 		put.MaxBodyBytes, check.MaxBodyBytes = maxDocument, maxDocument
-		huma.Register(s.api, operation("GET", of.path, "list-"+of.kind, "List "+of.names+" with their texts", "policies", auth.Viewer), d.list)
+		huma.Register(s.api, list, d.list)
 		huma.Register(s.api, put, d.put)
 		huma.Register(s.api, check, d.check)
 		huma.Register(s.api, noContent(operation("DELETE", of.path+"/{name}", "delete-"+of.kind, "Delete "+of.name, "policies", auth.Security)), d.remove)
 	}
-	huma.Register(s.api, operation("GET", "/watches", "list-watches", "List watches", "watches", auth.Viewer), s.listWatches)
+	huma.Register(s.api, whole(operation("GET", "/watches", "list-watches", "List watches", "watches", auth.Viewer)), s.listWatches)
 	huma.Register(s.api, operation("PUT", "/watches/{name}", "put-watch", "Write a watch, and have the images in its scope judged", "watches", auth.Security), s.putWatch)
 	huma.Register(s.api, noContent(operation("DELETE", "/watches/{name}", "delete-watch", "Delete a watch and its violations", "watches", auth.Security)), s.deleteWatch)
 	huma.Register(s.api, operation("GET", "/violations", "list-violations", "List violations, the newest first", "watches", auth.Viewer), s.listViolations)
@@ -81,6 +87,11 @@ func (d documents) list(ctx context.Context, _ *struct{}) (*struct{ Body Documen
 	out.Body.Items = slices.DeleteFunc(all, func(x store.Document) bool { return x.Kind != d.kind })
 	if d.kind == store.PolicyDocument {
 		out.Body.Ready = policy.ReadyNames()
+	}
+	if scopeOf(ctx, auth.Viewer) != nil {
+		for i := range out.Body.Items {
+			out.Body.Items[i].Text = "" // it may name others' images
+		}
 	}
 	return out, nil
 }

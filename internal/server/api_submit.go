@@ -122,6 +122,9 @@ func (s *Server) reportSubmitted(ctx context.Context, registry string, in *Submi
 			return err
 		}
 	}
+	if err := s.limitReport(ctx, r); err != nil {
+		return err
+	}
 	// In a registry of its own, so that it is not taken for what was read there.
 	if _, err := s.o.DB.PutSubmitted(ctx, user, in.Registry, store.Named{Repository: in.Repository, Tag: in.Tag},
 		store.Contents{Image: m, Inventory: &res.Inventory, AnalyzerSet: analyzer.SetVersion, Incomplete: r.Incomplete()}); err != nil {

@@ -45,13 +45,13 @@ type PackageVersion struct {
 // found_vulnerabilities v.
 const findingColumns = `f.id, v.name, k.type, k.ecosystem, k.name, k.version, k.purl, f.severity, f.score, f.kev, f.fixed_version, f.advisories, f.aside, f.opened_at, f.closed_at, f.closed_reason`
 
-func scanFinding(rows *sql.Rows, more ...any) (PackageFinding, error) {
+func scanFinding(scan func(...any) error, more ...any) (PackageFinding, error) {
 	var f PackageFinding
 	var rank int
 	var advisories string
 	var opened, closed sql.NullInt64
 	k := &f.Package
-	err := rows.Scan(append([]any{&f.ID, &f.Vulnerability, &k.Type, &k.Ecosystem, &k.Name, &k.Version, &k.PURL, &rank, &f.Score, &f.KEV, &f.FixedVersion,
+	err := scan(append([]any{&f.ID, &f.Vulnerability, &k.Type, &k.Ecosystem, &k.Name, &k.Version, &k.PURL, &rank, &f.Score, &f.KEV, &f.FixedVersion,
 		&advisories, &f.Suppressed, &opened, &closed, &f.ClosedReason}, more...)...)
 	f.Severity, f.Advisories, f.OpenedAt = severityOf(rank), strings.Fields(advisories), fromMicros(opened)
 	if closed.Valid {
@@ -89,7 +89,7 @@ func (d *DB) FindingsAt(ctx context.Context, imageID int64, at time.Time) ([]Pac
 	defer rows.Close()
 	var out []PackageFinding
 	for rows.Next() {
-		f, err := scanFinding(rows)
+		f, err := scanFinding(rows.Scan)
 		if err != nil {
 			return nil, fmt.Errorf("findings of image %d: %w", imageID, err)
 		}

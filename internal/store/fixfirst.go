@@ -22,9 +22,8 @@ type FixFirstQuery struct {
 // most.
 type FixFirst struct {
 	Items []FixLayer `json:"items"`
-	// Considered of Layers were looked at: those in most images.
-	Considered int `json:"considered"`
-	Layers     int `json:"layers"`
+	// Layers, or base images, of which a rebuild heals something, these among them.
+	Layers int `json:"layers"`
 }
 
 // A FixLayer is a layer, and what a rebuild of it heals: the open findings, for which a
@@ -45,25 +44,29 @@ type FixLayer struct {
 	Findings int `json:"findings"`
 }
 
-// maxFixLayers bounds the layers that are looked at.
-const maxFixLayers = 2000
-
 // fixable are the findings with a fix.
 type fixable struct{ all, critical, high int }
 
-func (x *fixable) add(o fixable, times int) {
-	x.all, x.critical, x.high = x.all+times*o.all, x.critical+times*o.critical, x.high+times*o.high
+func (x *fixable) add(o fixable) {
+	x.all, x.critical, x.high = x.all+o.all, x.critical+o.critical, x.high+o.high
+}
+
+func (x *fixable) take(o fixable) {
+	x.all, x.critical, x.high = x.all-o.all, x.critical-o.critical, x.high-o.high
 }
 
 // FixFirst ranks layers by how many findings one rebuild heals, over all images that
-// hold them: of the 2000 layers in most images.
+// hold them.
 func (d *DB) FixFirst(ctx context.Context, q FixFirstQuery) (out *FixFirst, err error) {
 	if q.Limit <= 0 {
 		q.Limit = 20
 	}
 	q.Limit = min(q.Limit, 100)
 	err = d.readFleet(ctx, func(f *fleet) error {
-		r := &fixRanking{asked: asked{fleet: f, scope: q.Scope}, bases: q.Bases, healed: map[int64]*healing{}}
+		r := &fixRanking{bases: q.Bases, less: map[fleetPosition]fixable{}, healed: map[int64]*healing{}}
+		if r.sight, err = d.sightOf(ctx, f, q.Scope); err != nil {
+			return err
+		}
 		out, err = d.fixFirst(ctx, r, q.Limit)
 		return err
 	})
@@ -75,8 +78,12 @@ func (d *DB) FixFirst(ctx context.Context, q FixFirstQuery) (out *FixFirst, err 
 
 // A fixRanking is the work on one question.
 type fixRanking struct {
-	asked
+	*sight
 	bases bool
+	// segments is what they introduce that can be fixed, by their place, and less is what
+	// does not count of it in a layer of an image.
+	segments []fixable
+	less     map[fleetPosition]fixable
 	// healed by the place of a layer, or the id of a base.
 	healed map[int64]*healing
 }
@@ -84,193 +91,199 @@ type fixRanking struct {
 // A healing is what a rebuild of one thing heals.
 type healing struct {
 	sum     fixable
-	byImage map[int32]int
+	images  int
+	most    int
 	example fleetPosition
+	// image is the one that was added last, of which inImage are findings.
+	image   int32
+	inImage int
 }
 
 func (d *DB) fixFirst(ctx context.Context, r *fixRanking, limit int) (*FixFirst, error) {
-	var err error
-	if r.repositories, err = d.repositoriesOf(ctx, r.fleet, r.scope); err != nil {
+	if err := d.fixableSegments(ctx, r); err != nil {
 		return nil, err
 	}
-	layers := r.candidates()
-	out := &FixFirst{Layers: len(layers), Considered: min(len(layers), maxFixLayers)}
-	layers = layers[:out.Considered]
-	packages, err := d.fixables(ctx)
+	hidden, err := d.takeHidden(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	segments, err := d.fixableSegments(ctx, r, layers, packages)
-	if err != nil {
+	if err := d.takeTwins(ctx, r, hidden); err != nil {
 		return nil, err
 	}
-	for _, l := range layers {
-		for _, at := range r.fleet.byLayer[l] {
-			if x := segments[r.fleet.at[at.image].segmentAt(at.position)]; x != nil {
-				r.add(at, x.sum, 1)
-			}
-		}
+	for image := range r.fleet.at {
+		r.addImage(int32(image))
 	}
-	if err := d.takeHidden(ctx, r, segments, packages); err != nil {
-		return nil, err
-	}
-	out.Items, err = d.fixRows(ctx, r, limit)
-	return out, err
+	return d.fixRows(ctx, r, limit)
 }
 
-// segmentAt is the place of a segment of an image; -1 where there is none.
-func (m *fleetImage) segmentAt(position int32) int32 {
-	if m.gone || int(position) >= len(m.layers) {
-		return -1
-	}
-	return m.layers[position].segment
-}
-
-// candidates are the layers that may be ranked, those in most images first.
-func (r *fixRanking) candidates() (layers []int32) {
-	f := r.fleet
-	ofBases := map[int32]bool{}
-	if r.bases {
-		for i := range f.at {
-			if base, ok := f.images.of[f.at[i].base]; ok {
-				for _, l := range f.at[base].layers {
-					ofBases[l.layer] = true
-				}
-			}
-		}
-	}
-	for at := range f.byLayer {
-		if len(f.byLayer[at]) > 0 && (!r.bases || ofBases[int32(at)]) {
-			layers = append(layers, int32(at))
-		}
-	}
-	slices.SortFunc(layers, func(a, b int32) int {
-		return cmp.Or(cmp.Compare(len(f.byLayer[b]), len(f.byLayer[a])), cmp.Compare(a, b))
-	})
-	return layers
-}
-
-// add adds findings in a layer of an image.
-func (r *fixRanking) add(at fleetPosition, x fixable, times int) {
-	m := &r.fleet.at[at.image]
-	l := m.layers[at.position].layer
-	key := int64(l)
-	if r.bases {
-		base, ok := r.fleet.images.of[m.base]
-		if !ok {
-			return
-		}
-		layers := r.fleet.at[base].layers
-		if int(at.position) >= len(layers) || layers[at.position].layer != l {
-			return
-		}
-		key = m.base
-	}
-	if !r.fleet.seen(at.image, r.scope, r.repositories) {
+// addImage adds the findings in the layers of an image.
+func (r *fixRanking) addImage(image int32) {
+	if !r.sees(image) {
 		return
 	}
-	h := r.healed[key]
-	if h == nil {
-		h = &healing{byImage: map[int32]int{}, example: at}
-		r.healed[key] = h
+	m := &r.fleet.at[image]
+	layers := m.layers
+	if r.bases {
+		base, ok := r.fleet.images.of[m.base]
+		if !ok || !r.sees(base) {
+			return
+		}
+		below := r.fleet.at[base].layers
+		n := 0
+		for n < len(below) && n < len(layers) && below[n].layer == layers[n].layer {
+			n++
+		}
+		layers = layers[:n]
 	}
-	h.sum.add(x, times)
-	h.byImage[at.image] += times * x.all
+	for position := range layers {
+		l := &layers[position]
+		x := r.segments[l.segment]
+		at := fleetPosition{image, int32(position)}
+		if x.take(r.less[at]); x.all == 0 {
+			continue
+		}
+		key := int64(l.layer)
+		if r.bases {
+			key = m.base
+		}
+		h := r.healed[key]
+		if h == nil {
+			h = &healing{image: -1, example: at}
+			r.healed[key] = h
+		}
+		h.add(at, x)
+	}
+}
+
+func (h *healing) add(at fleetPosition, x fixable) {
+	if h.image != at.image {
+		h.image, h.inImage = at.image, 0
+		h.images++
+	}
+	h.sum.add(x)
+	h.inImage += x.all
+	h.most = max(h.most, h.inImage)
 	if at.position > h.example.position {
 		h.example = at
 	}
 }
 
-// fixables reads the findings with a fix, by package version.
-func (d *DB) fixables(ctx context.Context) (map[int64]fixable, error) {
-	out := map[int64]fixable{}
-	return out, d.each(ctx, `SELECT package, COUNT(*), SUM(CASE WHEN severity = 4 THEN 1 ELSE 0 END), SUM(CASE WHEN severity = 3 THEN 1 ELSE 0 END)
-		FROM findings WHERE closed_at IS NULL AND aside = '' AND fixed_version <> '' GROUP BY package`, nil, func(scan func(...any) error) error {
-		var id int64
+// fixedFindings is the condition on findings f that a fix is known.
+const fixedFindings = `f.closed_at IS NULL AND f.aside = '' AND f.fixed_version <> ''`
+
+// fixableSegments reads what the segments introduce.
+func (d *DB) fixableSegments(ctx context.Context, r *fixRanking) error {
+	r.segments = make([]fixable, len(r.fleet.segments.ids))
+	return d.each(ctx, `SELECT sp.segment, SUM(x.n), SUM(x.critical), SUM(x.high) FROM segment_packages sp JOIN (
+			SELECT f.package AS package, COUNT(*) AS n, SUM(CASE WHEN f.severity = 4 THEN 1 ELSE 0 END) AS critical, SUM(CASE WHEN f.severity = 3 THEN 1 ELSE 0 END) AS high
+			FROM findings f WHERE `+fixedFindings+` GROUP BY f.package) x ON x.package = sp.package
+		WHERE NOT sp.owned GROUP BY sp.segment`, nil, func(scan func(...any) error) error {
+		var segment int64
 		var x fixable
-		err := scan(&id, &x.all, &x.critical, &x.high)
-		out[id] = x
+		err := scan(&segment, &x.all, &x.critical, &x.high)
+		if at, ok := r.fleet.segments.of[segment]; ok {
+			r.segments[at] = x
+		}
 		return err
 	})
 }
 
-// A fixSegment is what a segment introduces that can be fixed.
-type fixSegment struct {
-	sum      fixable
-	packages map[int64]bool
+// A hiddenFix is a package that is hidden in full in an image.
+type hiddenFix struct {
+	fleetPosition
+	pkg int64
 }
 
-// fixableSegments reads what the segments of layers introduce, by their place.
-func (d *DB) fixableSegments(ctx context.Context, r *fixRanking, layers []int32, packages map[int64]fixable) (map[int32]*fixSegment, error) {
-	seen := map[int64]bool{}
-	for _, l := range layers {
-		for _, at := range r.fleet.byLayer[l] {
-			if s := r.fleet.at[at.image].segmentAt(at.position); s >= 0 {
-				seen[r.fleet.segments.ids[s]] = true
-			}
-		}
-	}
-	out := map[int32]*fixSegment{}
-	for batch := range slices.Chunk(sortedIDs(seen), 1000) {
-		err := d.each(ctx, `SELECT segment, package FROM segment_packages WHERE NOT owned AND segment IN (`+inList(batch)+`)`, nil, func(scan func(...any) error) error {
-			var segment, id int64
-			if err := scan(&segment, &id); err != nil {
-				return err
-			}
-			x, ok := packages[id]
-			if !ok {
-				return nil
-			}
-			at := r.fleet.segments.of[segment]
-			if out[at] == nil {
-				out[at] = &fixSegment{packages: map[int64]bool{}}
-			}
-			out[at].sum.add(x, 1)
-			out[at].packages[id] = true
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
-// takeHidden takes out what layers above hide in full. Of the rows that hide the same,
-// all but the last are marked as hiding a part.
-func (d *DB) takeHidden(ctx context.Context, r *fixRanking, segments map[int32]*fixSegment, packages map[int64]fixable) error {
-	ids := map[int64]bool{}
-	for _, s := range segments {
-		for id := range s.packages {
-			ids[id] = true
-		}
-	}
-	for batch := range slices.Chunk(sortedIDs(ids), 1000) {
-		err := d.each(ctx, `SELECT DISTINCT segment, package, from_position FROM segment_hidden WHERE NOT partly AND NOT owned AND package IN (`+inList(batch)+`)`, nil, func(scan func(...any) error) error {
-			var segment, id int64
-			var from int32
-			if err := scan(&segment, &id, &from); err != nil {
-				return err
-			}
-			for _, at := range r.fleet.positions(segment) {
-				if s := segments[r.fleet.at[at.image].segmentAt(from)]; s != nil && s.packages[id] {
-					r.add(fleetPosition{at.image, from}, packages[id], -1)
-				}
-			}
-			return nil
-		})
-		if err != nil {
+// takeHidden takes out what layers above hide in full; it gives what that is. Of the
+// rows that hide the same, all but the last are marked as hiding a part.
+func (d *DB) takeHidden(ctx context.Context, r *fixRanking) (map[hiddenFix]bool, error) {
+	hidden := map[hiddenFix]bool{}
+	err := d.each(ctx, `SELECT h.segment, h.package, h.from_position, x.n, x.critical, x.high FROM (
+			SELECT DISTINCT segment, package, from_position FROM segment_hidden WHERE NOT partly AND NOT owned) h JOIN (
+			SELECT f.package AS package, COUNT(*) AS n, SUM(CASE WHEN f.severity = 4 THEN 1 ELSE 0 END) AS critical, SUM(CASE WHEN f.severity = 3 THEN 1 ELSE 0 END) AS high
+			FROM findings f WHERE `+fixedFindings+` GROUP BY f.package) x ON x.package = h.package`, nil, func(scan func(...any) error) error {
+		var segment, id int64
+		var from int32
+		var x fixable
+		if err := scan(&segment, &id, &from, &x.all, &x.critical, &x.high); err != nil {
 			return err
 		}
+		for _, at := range r.fleet.positions(segment) {
+			k := hiddenFix{fleetPosition{at.image, from}, id}
+			if hidden[k] || !r.sees(at.image) {
+				continue
+			}
+			hidden[k] = true
+			sum := r.less[k.fleetPosition]
+			sum.add(x)
+			r.less[k.fleetPosition] = sum
+		}
+		return nil
+	})
+	return hidden, err
+}
+
+// takeTwins takes out findings in programs that are counted already in a package that
+// tells of the same file: see segment_twins.
+func (d *DB) takeTwins(ctx context.Context, r *fixRanking, hidden map[hiddenFix]bool) error {
+	// severities of what both have, by package and vulnerability, for each image.
+	shared := map[twinKey]map[int64]int{}
+	err := d.each(ctx, `SELECT t.segment, t.package, f.vulnerability, f.severity FROM segment_twins t JOIN findings f ON f.package = t.package AND `+fixedFindings+`
+		JOIN findings o ON o.package = t.twin AND o.vulnerability = f.vulnerability AND o.closed_at IS NULL`, nil, func(scan func(...any) error) error {
+		var segment, id, vulnerability int64
+		var severity int
+		if err := scan(&segment, &id, &vulnerability, &severity); err != nil {
+			return err
+		}
+		for _, at := range r.fleet.positions(segment) {
+			k := twinKey{at.image, id}
+			if shared[k] == nil {
+				shared[k] = map[int64]int{}
+			}
+			shared[k][vulnerability] = severity
+		}
+		return nil
+	})
+	if err != nil || len(shared) == 0 {
+		return err
 	}
-	return nil
+	return d.each(ctx, `SELECT segment, package FROM segment_packages WHERE NOT owned AND package IN (SELECT package FROM segment_twins)`, nil, func(scan func(...any) error) error {
+		var segment, id int64
+		if err := scan(&segment, &id); err != nil {
+			return err
+		}
+		for _, at := range r.fleet.positions(segment) {
+			if hidden[hiddenFix{at, id}] {
+				continue
+			}
+			sum := r.less[at]
+			for _, severity := range shared[twinKey{at.image, id}] {
+				sum.add(fixableOf(severity))
+			}
+			r.less[at] = sum
+		}
+		return nil
+	})
+}
+
+// fixableOf is one finding.
+func fixableOf(severity int) fixable {
+	x := fixable{all: 1}
+	switch severity {
+	case 4:
+		x.critical = 1
+	case 3:
+		x.high = 1
+	}
+	return x
 }
 
 // fixRows are the best, with what is to be told of them.
-func (d *DB) fixRows(ctx context.Context, r *fixRanking, limit int) ([]FixLayer, error) {
+func (d *DB) fixRows(ctx context.Context, r *fixRanking, limit int) (*FixFirst, error) {
+	out := &FixFirst{Items: []FixLayer{}, Layers: len(r.healed)}
 	keys := sortedIDs(r.healed)
 	slices.SortStableFunc(keys, func(a, b int64) int { return cmp.Compare(r.healed[b].sum.all, r.healed[a].sum.all) })
-	keys = slices.DeleteFunc(keys[:min(len(keys), limit)], func(k int64) bool { return r.healed[k].sum.all == 0 })
+	keys = keys[:min(len(keys), limit)]
 	var examples []fleetPosition
 	for _, k := range keys {
 		examples = append(examples, r.healed[k].example)
@@ -279,30 +292,21 @@ func (d *DB) fixRows(ctx context.Context, r *fixRanking, limit int) ([]FixLayer,
 	if err != nil {
 		return nil, err
 	}
-	out := []FixLayer{}
 	for i, k := range keys {
 		h := r.healed[k]
-		row := FixLayer{ImpactLayer: layers[i], Healed: h.sum.all, Critical: h.sum.critical, High: h.sum.high}
-		row.Packages = []ImpactPackage{}
-		for _, n := range h.byImage {
-			row.Findings = max(row.Findings, n)
-			if n > 0 {
-				row.Images++
-			}
-		}
+		row := FixLayer{ImpactLayer: layers[i], Healed: h.sum.all, Critical: h.sum.critical, High: h.sum.high, Findings: h.most}
+		row.Packages, row.Images = []ImpactPackage{}, h.images
 		if r.bases {
 			row.BaseID = k
 		}
-		out = append(out, row)
+		out.Items = append(out.Items, row)
 	}
 	if !r.bases {
 		return out, nil
 	}
-	references, err := d.references(ctx, keys)
-	for i := range out {
-		if place, ok := r.fleet.images.of[out[i].BaseID]; ok && r.fleet.seen(place, r.scope, r.repositories) {
-			out[i].Example = references[out[i].BaseID]
-		}
+	names, err := d.namesOf(ctx, keys, r.scope)
+	for i := range out.Items {
+		out.Items[i].Example = names[out.Items[i].BaseID]
 	}
 	return out, err
 }

@@ -1,10 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,13 +18,13 @@ type ImageRow struct {
 	Digest   string `json:"digest"`
 	Platform string `json:"platform"`
 	Distro   string `json:"distro,omitempty"`
-	// Reference is what it was scanned as.
+	// Reference is what it was scanned as; for who may not see all, a name in its scope.
 	Reference string `json:"reference"`
 	Layers    int    `json:"layers"`
 	// Size of the layers as they are stored, in bytes.
 	Size int64 `json:"size"`
 	// Base is the id of the known image that is its base, and BaseLayers how many of
-	// the layers are the base's.
+	// the layers are the base's. 0 where who asks may not see the base.
 	Base       int64 `json:"base,omitempty"`
 	BaseLayers int   `json:"base_layers,omitempty"`
 	// Incomplete tells that a layer could not be read.
@@ -107,6 +109,11 @@ func (w *where) add(condition string, values ...any) {
 	w.conditions = append(w.conditions, condition)
 }
 
+// clone is a where to which more can be added.
+func (w *where) clone() *where {
+	return &where{conditions: slices.Clone(w.conditions), args: slices.Clone(w.args)}
+}
+
 func (w *where) String() string {
 	if len(w.conditions) == 0 {
 		return "1 = 1"
@@ -157,13 +164,15 @@ func (d *DB) imageRows(ctx context.Context, q ImageQuery) ([]ImageRow, error) {
 
 // imageConditions is nil when nothing can be found.
 func (d *DB) imageConditions(ctx context.Context, q *ImageQuery) (*where, error) {
-	w := &where{}
+	w, inScope := &where{}, ""
 	if q.Scope != nil {
 		in, err := d.scopeRepositories(ctx, q.Scope)
 		if err != nil || in == "" {
 			return nil, err
 		}
-		w.add(`EXISTS (SELECT 1 FROM manifest_images mi JOIN manifests m ON m.id = mi.manifest WHERE mi.image = i.id AND m.repository IN (` + in + `))`)
+		w.add(inRepositories("i.id", in))
+		// Nor is it told by which name outside of the scope an image can be found.
+		inScope = ` AND m.repository IN (` + in + `)`
 	}
 	named := &where{args: w.args}
 	if q.Registry != "" {
@@ -182,15 +191,19 @@ func (d *DB) imageConditions(ctx context.Context, q *ImageQuery) (*where, error)
 			kind = "LEFT JOIN"
 		}
 		w.conditions = append(w.conditions, `EXISTS (SELECT 1 FROM manifest_images mi JOIN manifests m ON m.id = mi.manifest JOIN repositories p ON p.id = m.repository
-			JOIN registries r ON r.id = p.registry `+kind+` tags t ON t.manifest = m.id AND t.to_at IS NULL WHERE mi.image = i.id AND `+named.String()+`)`)
+			JOIN registries r ON r.id = p.registry `+kind+` tags t ON t.manifest = m.id AND t.to_at IS NULL WHERE mi.image = i.id AND `+named.String()+inScope+`)`)
 	}
 	if q.Platform != "" {
 		w.add(`i.platform = ?`, q.Platform)
 	}
 	if q.Text != "" {
 		like := "%" + likeEscape(strings.ToLower(q.Text)) + "%"
-		w.add(`(LOWER(i.reference) LIKE ? ESCAPE '\' OR i.digest LIKE ? ESCAPE '\' OR EXISTS (SELECT 1 FROM manifest_images mi JOIN manifests m ON m.id = mi.manifest JOIN repositories p ON p.id = m.repository
-			JOIN registries r ON r.id = p.registry JOIN tags t ON t.manifest = m.id AND t.to_at IS NULL WHERE mi.image = i.id AND LOWER(r.name || '/' || p.name || ':' || t.name) LIKE ? ESCAPE '\'))`, like, like, like)
+		reference := `LOWER(i.reference)`
+		if q.Scope != nil {
+			reference = `''`
+		}
+		w.add(`(`+reference+` LIKE ? ESCAPE '\' OR i.digest LIKE ? ESCAPE '\' OR EXISTS (SELECT 1 FROM manifest_images mi JOIN manifests m ON m.id = mi.manifest JOIN repositories p ON p.id = m.repository
+			JOIN registries r ON r.id = p.registry JOIN tags t ON t.manifest = m.id AND t.to_at IS NULL WHERE mi.image = i.id AND LOWER(r.name || '/' || p.name || ':' || t.name) LIKE ? ESCAPE '\'`+inScope+`))`, like, like, like)
 	}
 	if q.Severity > 0 {
 		sum := []string{"i.low", "i.medium", "i.high", "i.critical"}[min(q.Severity, 4)-1:]
@@ -209,9 +222,9 @@ func likeEscape(s string) string {
 	return strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(s)
 }
 
-// scopeRepositories are the ids of the repositories that globs name, with commas;
-// empty for none.
-func (d *DB) scopeRepositories(ctx context.Context, scope []string) (string, error) {
+// scopeRepositories are the ids of the repositories that globs name, with commas; empty
+// for none. Lists of globs besides must name them too, but for empty ones.
+func (d *DB) scopeRepositories(ctx context.Context, scope []string, besides ...[]string) (string, error) {
 	rows, err := d.db.QueryContext(ctx, `SELECT p.id, r.name || '/' || p.name FROM repositories p JOIN registries r ON r.id = p.registry`)
 	if err != nil {
 		return "", err
@@ -224,7 +237,7 @@ func (d *DB) scopeRepositories(ctx context.Context, scope []string) (string, err
 		if err := rows.Scan(&id, &name); err != nil {
 			return "", err
 		}
-		if MatchName(scope, name) {
+		if MatchName(scope, name) && !slices.ContainsFunc(besides, func(globs []string) bool { return len(globs) > 0 && !MatchName(globs, name) }) {
 			if in.Len() > 0 {
 				in.WriteByte(',')
 			}
@@ -246,7 +259,7 @@ func joinIDs[T any](rows []T, id func(*T) int64) string {
 	return b.String()
 }
 
-// nameImages adds the names of the images that are in scope.
+// nameImages adds the names of the images, and takes out what is not in scope.
 func (d *DB) nameImages(ctx context.Context, images []ImageRow, scope []string) error {
 	if len(images) == 0 {
 		return nil
@@ -256,12 +269,19 @@ func (d *DB) nameImages(ctx context.Context, images []ImageRow, scope []string) 
 		images[i].Names = []string{}
 		byID[images[i].ID] = &images[i]
 	}
-	in := joinIDs(images, func(r *ImageRow) int64 { return r.ID })
+	in, inScope, repositories := joinIDs(images, func(r *ImageRow) int64 { return r.ID }), "", ""
+	if scope != nil {
+		var err error
+		if repositories, err = d.scopeRepositories(ctx, scope); err != nil {
+			return err
+		}
+		inScope = ` AND m.repository IN (` + cmp.Or(repositories, "NULL") + `)`
+	}
 	rows, err := d.db.QueryContext(ctx, `SELECT image, repository, tag FROM (
 			SELECT mi.image AS image, r.name || '/' || p.name AS repository, t.name AS tag,
 				ROW_NUMBER() OVER (PARTITION BY mi.image ORDER BY t.from_at DESC, t.id DESC) AS place
 			FROM manifest_images mi JOIN manifests m ON m.id = mi.manifest JOIN repositories p ON p.id = m.repository JOIN registries r ON r.id = p.registry
-			JOIN tags t ON t.manifest = m.id AND t.to_at IS NULL WHERE mi.image IN (`+in+`)) named
+			JOIN tags t ON t.manifest = m.id AND t.to_at IS NULL WHERE mi.image IN (`+in+`)`+inScope+`) named
 		WHERE place <= `+strconv.Itoa(maxNames)+` ORDER BY image, place`)
 	if err != nil {
 		return err
@@ -273,11 +293,12 @@ func (d *DB) nameImages(ctx context.Context, images []ImageRow, scope []string) 
 		if err := rows.Scan(&id, &repository, &tag); err != nil {
 			return err
 		}
-		if InScope(scope, repository) {
-			byID[id].Names = append(byID[id].Names, repository+":"+tag)
-		}
+		byID[id].Names = append(byID[id].Names, repository+":"+tag)
 	}
-	return rows.Err()
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil || scope == nil {
+		return err
+	}
+	return d.limitImages(ctx, images, cmp.Or(repositories, "NULL"))
 }
 
 // An ImageDetail is an image with all that lists leave out.
@@ -304,7 +325,7 @@ type LayerRow struct {
 	// Introduces and Hides are numbers of package versions.
 	Introduces int `json:"introduces"`
 	Hides      int `json:"hides"`
-	// Images that have the layer, this one among them.
+	// Images that have the layer, this one among them: of those that who asks may see.
 	Images int `json:"images"`
 }
 
@@ -356,7 +377,7 @@ func (d *DB) imageDetail(ctx context.Context, id int64, scope []string) (*ImageD
 	for _, l := range m.Layers {
 		out.LayerRows = append(out.LayerRows, LayerRow{Index: l.Index, DiffID: string(l.DiffID), Digest: string(l.Digest), CreatedBy: l.CreatedBy, Size: l.Size, Base: l.Index < row.BaseLayers})
 	}
-	return out, d.countLayers(ctx, id, out.LayerRows)
+	return out, d.countLayers(ctx, id, out.LayerRows, scope)
 }
 
 // InImageScope tells whether one of the repositories of an image is in scope.
@@ -400,24 +421,25 @@ func (d *DB) tagRows(ctx context.Context, out *ImageDetail, scope []string) (see
 }
 
 // countLayers adds the numbers of each layer of an image.
-func (d *DB) countLayers(ctx context.Context, id int64, layers []LayerRow) error {
-	rows, err := d.db.QueryContext(ctx, `SELECT il.position, s.packages, (SELECT COUNT(*) FROM segment_hidden sh WHERE sh.segment = il.segment),
-			(SELECT COUNT(DISTINCT o.image) FROM image_layers o WHERE o.layer = il.layer)
-		FROM image_layers il JOIN segments s ON s.id = il.segment WHERE il.image = $1`, id)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var position int
-		var l LayerRow
-		if err := rows.Scan(&position, &l.Introduces, &l.Hides, &l.Images); err != nil {
+func (d *DB) countLayers(ctx context.Context, id int64, layers []LayerRow, scope []string) error {
+	return d.readFleet(ctx, func(f *fleet) error {
+		s, err := d.sightOf(ctx, f, scope)
+		if err != nil {
 			return err
 		}
-		if position < len(layers) {
-			at := &layers[position]
-			at.Introduces, at.Hides, at.Images = l.Introduces, l.Hides, l.Images
-		}
-	}
-	return rows.Err()
+		return d.each(ctx, `SELECT il.position, il.layer, s.packages, (SELECT COUNT(*) FROM segment_hidden sh WHERE sh.segment = il.segment)
+			FROM image_layers il JOIN segments s ON s.id = il.segment WHERE il.image = $1`, []any{id}, func(scan func(...any) error) error {
+			var position int
+			var layer int64
+			var l LayerRow
+			if err := scan(&position, &layer, &l.Introduces, &l.Hides); err != nil {
+				return err
+			}
+			if position < len(layers) {
+				at := &layers[position]
+				at.Introduces, at.Hides, at.Images = l.Introduces, l.Hides, s.imagesOf(layer)
+			}
+			return nil
+		})
+	})
 }

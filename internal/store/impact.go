@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -99,8 +100,11 @@ type subject struct {
 	packages      map[int64]*ImpactPackage
 	// licenses restricts to packages under them; nil for any.
 	licenses map[int64]bool
-	// uncompared are versions that can't be compared.
-	uncompared []string
+	// others are versions of the packages in question that are not in the range; of
+	// those in uncompared it can't be told.
+	others, uncompared map[int64]string
+	// unknown is the answer for who sees nothing of it.
+	unknown error
 	// positions has the layers of a question about a base or a layer.
 	positions []fleetPosition
 	stacks    bool
@@ -133,7 +137,7 @@ func (d *DB) Impact(ctx context.Context, q ImpactQuery) (*Impact, error) {
 }
 
 func (i *Impact) fill(a *asked) {
-	i.Vulnerability, i.Summary, i.Uncompared = a.name, a.summary, a.uncompared
+	i.Vulnerability, i.Summary, i.Uncompared = a.name, a.summary, slices.Compact(slices.Sorted(maps.Values(a.uncompared)))
 	i.Packages, i.Totals = a.packageList(), a.totals()
 	if a.file != "" {
 		i.File, i.Note = a.file, fileNote
@@ -155,13 +159,11 @@ func (s *subject) packageList() []ImpactPackage {
 // An asked question: what the fleet has of its subject.
 type asked struct {
 	*subject
-	fleet        *fleet
-	scope        []string
-	repositories []fleetRepository
-	held         []heldSegment
-	hidden       map[hiddenKey][]hiddenHow
-	twins        map[twinKey]bool
-	marks        []mark
+	*sight
+	held   []heldSegment
+	hidden map[hiddenKey][]hiddenHow
+	twins  map[twinKey]bool
+	marks  []mark
 }
 
 // A heldSegment is a segment with packages in question.
@@ -233,8 +235,8 @@ func (d *DB) ask(ctx context.Context, q *ImpactQuery, answer func(*asked) error)
 		return err
 	}
 	return d.readFleet(ctx, func(f *fleet) error {
-		a := &asked{subject: s, fleet: f, scope: q.Scope}
-		if a.repositories, err = d.repositoriesOf(ctx, f, q.Scope); err != nil {
+		a := &asked{subject: s}
+		if a.sight, err = d.sightOf(ctx, f, q.Scope); err != nil {
 			return err
 		}
 		find := d.holders
@@ -250,8 +252,35 @@ func (d *DB) ask(ctx context.Context, q *ImpactQuery, answer func(*asked) error)
 		if s.file != "" && !slices.ContainsFunc(a.marks, func(m mark) bool { return m.counted > 0 }) {
 			return unknownFile(s.file)
 		}
+		if err := d.limit(ctx, a); err != nil {
+			return err
+		}
 		return answer(a)
 	})
+}
+
+// limit takes the versions that who asks does not see out of what is told. Who sees none
+// is told what would be told if there were none.
+func (d *DB) limit(ctx context.Context, a *asked) error {
+	if a.scope == nil || a.stacks || a.file != "" {
+		return nil
+	}
+	if a.licenses != nil {
+		if slices.ContainsFunc(a.marks, func(m mark) bool { return m.counted > 0 }) {
+			return nil
+		}
+		return a.unknown
+	}
+	seen, err := d.imagesWith(ctx, a.sight, slices.Concat(sortedIDs(a.packages), sortedIDs(a.others), sortedIDs(a.uncompared)))
+	if err != nil {
+		return err
+	}
+	if len(seen) == 0 {
+		return a.unknown
+	}
+	maps.DeleteFunc(a.packages, func(id int64, _ *ImpactPackage) bool { return seen[id] == 0 })
+	maps.DeleteFunc(a.uncompared, func(id int64, _ string) bool { return seen[id] == 0 })
+	return nil
 }
 
 // holders reads which segments introduce and hide the packages in question.
@@ -366,24 +395,14 @@ func (a *asked) mark() {
 	a.marks = make([]mark, len(a.fleet.at))
 	if a.stacks {
 		for _, p := range a.positions {
-			if a.fleet.seen(p.image, a.scope, a.repositories) {
+			if a.sees(p.image) {
 				a.marks[p.image].counted = rankPresent
 			}
 		}
 		return
 	}
-	seen := make([]uint8, len(a.fleet.at)) // 1 yes, 2 no
-	visible := func(image int32) bool {
-		if seen[image] == 0 {
-			seen[image] = 2
-			if a.fleet.seen(image, a.scope, a.repositories) {
-				seen[image] = 1
-			}
-		}
-		return seen[image] == 1
-	}
 	for i := range a.held {
-		a.hits(&a.held[i], visible, func(h *hit) {
+		a.hits(&a.held[i], a.sees, func(h *hit) {
 			m := &a.marks[h.image]
 			if h.aside != "" {
 				m.aside = max(m.aside, stateRank(h.state))
@@ -424,7 +443,7 @@ func (a *asked) totals() (t ImpactTotals) {
 			t.Severity.add(int(m.severity))
 		}
 		image := &a.fleet.at[at]
-		if image.base != 0 && a.fleet.has(image.base) {
+		if base, ok := a.fleet.images.of[image.base]; ok && a.sees(base) {
 			bases[image.base] = true
 		}
 		for _, r := range image.repositories {
@@ -447,12 +466,6 @@ func (a *asked) totals() (t ImpactTotals) {
 	}
 	t.Registries, t.Owners = len(registries), len(owners)
 	return t
-}
-
-// has tells whether there is an image with the id.
-func (f *fleet) has(id int64) bool {
-	_, ok := f.images.of[id]
-	return ok
 }
 
 func (c *Counts) add(rank int) {

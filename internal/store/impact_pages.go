@@ -113,13 +113,8 @@ func (d *DB) impactImages(ctx context.Context, a *asked, aside bool, after int64
 			return cmp.Or(cmp.Compare(x.Layer, y.Layer), cmp.Compare(x.Name, y.Name), cmp.Compare(x.Version, y.Version), cmp.Compare(x.PackageID, y.PackageID), cmp.Compare(x.Aside, y.Aside), cmp.Compare(x.StateLayer, y.StateLayer))
 		})
 	}
-	if err := d.describeHeld(ctx, out); err != nil {
+	if err := d.describeHeld(ctx, out, a.scope); err != nil {
 		return nil, err
-	}
-	for i := range out {
-		if place, ok := a.fleet.images.of[out[i].Base]; !ok || !a.fleet.seen(place, a.scope, a.repositories) {
-			out[i].BaseReference = ""
-		}
 	}
 	return out, nil
 }
@@ -188,7 +183,7 @@ func (d *DB) imagesByID(ctx context.Context, ids []int64, scope []string) (out [
 
 // describeHeld adds the names of bases, and those of packages that the question does
 // not name itself (of a licence).
-func (d *DB) describeHeld(ctx context.Context, images []ImpactImage) error {
+func (d *DB) describeHeld(ctx context.Context, images []ImpactImage, scope []string) error {
 	bases, packages := map[int64]bool{}, map[int64]bool{}
 	for i := range images {
 		if images[i].Base != 0 {
@@ -200,7 +195,7 @@ func (d *DB) describeHeld(ctx context.Context, images []ImpactImage) error {
 			}
 		}
 	}
-	references, err := d.references(ctx, sortedIDs(bases))
+	references, err := d.namesOf(ctx, sortedIDs(bases), scope)
 	if err != nil {
 		return err
 	}
@@ -217,21 +212,6 @@ func (d *DB) describeHeld(ctx context.Context, images []ImpactImage) error {
 		}
 	}
 	return nil
-}
-
-// references are the names as which images were scanned.
-func (d *DB) references(ctx context.Context, ids []int64) (map[int64]string, error) {
-	out := map[int64]string{}
-	if len(ids) == 0 {
-		return out, nil
-	}
-	return out, d.each(ctx, `SELECT id, reference FROM images WHERE id IN (`+inList(ids)+`)`, nil, func(scan func(...any) error) error {
-		var id int64
-		var reference string
-		err := scan(&id, &reference)
-		out[id] = reference
-		return err
-	})
 }
 
 func (d *DB) namesOfPackages(ctx context.Context, ids []int64) (map[int64]ImpactPackage, error) {
@@ -361,10 +341,8 @@ func (d *DB) describeLayers(ctx context.Context, f *fleet, scope []string, at []
 		}
 		l := &m.Layers[p.position]
 		out[i].DiffID, out[i].CreatedBy, out[i].Base = string(l.DiffID), l.CreatedBy, int(p.position) < r.BaseLayers
-		if len(r.Names) > 0 {
+		if out[i].Example = r.Reference; len(r.Names) > 0 {
 			out[i].Example = r.Names[0]
-		} else if scope == nil {
-			out[i].Example = r.Reference
 		}
 	}
 	return out, nil

@@ -66,8 +66,9 @@ func (d *DB) vulnerabilitySubject(ctx context.Context, name string) (*subject, e
 	if err != nil {
 		return nil, err
 	}
+	s.unknown = fmt.Errorf("%s: %w: no package that is known has it", name, ErrNotFound)
 	if len(ids) == 0 {
-		return nil, fmt.Errorf("%s: %w: no package that is known has it", name, ErrNotFound)
+		return nil, s.unknown
 	}
 	err = d.each(ctx, `SELECT f.package, f.severity, f.fixed_version, f.aside, p.type, p.name, p.version, p.purl, p.ecosystem
 		FROM findings f JOIN packages p ON p.id = f.package WHERE f.closed_at IS NULL AND f.vulnerability IN (`+inList(ids)+`)`, nil, func(scan func(...any) error) error {
@@ -112,8 +113,9 @@ func (d *DB) licenseSubject(ctx context.Context, text string) (*subject, error) 
 		}
 		return nil
 	})
+	s.unknown = fmt.Errorf("licence %s: %w: no package that is known has it", text, ErrNotFound)
 	if err == nil && len(s.licenses) == 0 {
-		err = fmt.Errorf("licence %s: %w: no package that is known has it", text, ErrNotFound)
+		err = s.unknown
 	}
 	return s, err
 }
@@ -150,8 +152,7 @@ func (d *DB) packageSubject(ctx context.Context, q *ImpactQuery) (*subject, erro
 	if err != nil {
 		return nil, err
 	}
-	s := &subject{packages: map[int64]*ImpactPackage{}}
-	known := false
+	s := &subject{packages: map[int64]*ImpactPackage{}, others: map[int64]string{}, uncompared: map[int64]string{}}
 	err = d.each(ctx, `SELECT id, type, name, version, purl, ecosystem FROM packages WHERE name IN (`+placeholders(2, len(names))+`) AND ($1 = '' OR type = $1)`,
 		append([]any{typ}, anys(names)...), func(scan func(...any) error) error {
 			p := &ImpactPackage{}
@@ -161,19 +162,20 @@ func (d *DB) packageSubject(ctx context.Context, q *ImpactQuery) (*subject, erro
 			if !fits(p.PURL) {
 				return nil
 			}
-			known = true
 			in, err := inRange(p, bounds)
-			if err != nil && !slices.Contains(s.uncompared, p.Version) {
-				s.uncompared = append(s.uncompared, p.Version)
-			}
-			if in {
+			switch {
+			case err != nil:
+				s.uncompared[p.ID] = p.Version
+			case in:
 				s.packages[p.ID] = p
+			default:
+				s.others[p.ID] = p.Version
 			}
 			return nil
 		})
-	slices.Sort(s.uncompared)
-	if err == nil && !known {
-		err = fmt.Errorf("package %s%s: %w", q.PURL, q.Name, ErrNotFound)
+	s.unknown = fmt.Errorf("package %s%s: %w", q.PURL, q.Name, ErrNotFound)
+	if err == nil && len(s.packages)+len(s.others)+len(s.uncompared) == 0 {
+		err = s.unknown
 	}
 	return s, err
 }
@@ -280,7 +282,7 @@ func (d *DB) positionsOf(ctx context.Context, a *asked, q *ImpactQuery) error {
 	} else if at, ok := f.layers.of[id]; ok {
 		a.positions = f.byLayer[at]
 	}
-	if !slices.ContainsFunc(a.positions, func(p fleetPosition) bool { return f.seen(p.image, a.scope, a.repositories) }) {
+	if !a.seesAny(a.positions) {
 		return fmt.Errorf("layer %s: %w", key, ErrNotFound)
 	}
 	return nil
@@ -303,9 +305,17 @@ func (f *fleet) uponChain(id int64) (out []fleetPosition) {
 // uponBase are the images with all layers of a base image, or of one of several with
 // the name, but for these themselves.
 func (d *DB) uponBase(ctx context.Context, a *asked, name string) error {
-	bases, err := d.ids(ctx, `SELECT id FROM images WHERE digest = $1 OR config_digest = $1 OR reference = $1 UNION
+	byReference := ` OR reference = $1`
+	if a.scope != nil { // as it was scanned may be another's name
+		byReference = ""
+	}
+	named := name
+	if at := strings.LastIndexByte(name, ':'); at < 0 || !InScope(a.scope, name[:at]) {
+		named = ""
+	}
+	bases, err := d.ids(ctx, `SELECT id FROM images WHERE digest = $1 OR config_digest = $1`+byReference+` UNION
 		SELECT mi.image FROM registries r JOIN repositories p ON p.registry = r.id JOIN tags t ON t.repository = p.id AND t.to_at IS NULL JOIN manifest_images mi ON mi.manifest = t.manifest
-		WHERE r.name || '/' || p.name || ':' || t.name = $1`, name)
+		WHERE r.name || '/' || p.name || ':' || t.name = $2`, name, named)
 	if err != nil {
 		return err
 	}
@@ -315,7 +325,7 @@ func (d *DB) uponBase(ctx context.Context, a *asked, name string) error {
 	f, found := a.fleet, false
 	for _, id := range bases {
 		at, ok := f.images.of[id]
-		if !ok || !f.seen(at, a.scope, a.repositories) || len(f.at[at].layers) == 0 {
+		if !ok || !a.sees(at) || len(f.at[at].layers) == 0 {
 			continue
 		}
 		found = true

@@ -254,7 +254,7 @@ func (w *testWorld) answer(t *testing.T, scope []string, hitsOf func(i int) []br
 		if findings != nil {
 			*[]*int{&a.totals.Severity.Unknown, &a.totals.Severity.Low, &a.totals.Severity.Medium, &a.totals.Severity.High, &a.totals.Severity.Critical}[worst]++
 		}
-		if base := w.one(t, `SELECT COALESCE(base, 0) FROM images WHERE id = $1`, w.ids[i]); base != 0 && slices.Contains(w.ids, base) {
+		if base := w.one(t, `SELECT COALESCE(base, 0) FROM images WHERE id = $1`, w.ids[i]); base != 0 && slices.Contains(w.ids, base) && w.visible(slices.Index(w.ids, base), scope) {
 			bases[base] = true
 		}
 		for _, h := range hits {
@@ -720,14 +720,14 @@ func (w *testWorld) healed(t *testing.T, scope []string, bases bool) (out []stri
 			done[at] = true
 			key := string(c.Image.Layers[p.Layer].DiffID)
 			if bases {
-				if below < 0 || p.Layer >= len(w.images[below].Image.Layers) {
+				if below < 0 || !w.visible(below, scope) || p.Layer >= len(w.images[below].Image.Layers) {
 					continue
 				}
 				key = fmt.Sprint(base)
 			}
 			for _, findings := range w.findings {
 				f, ok := findings[id]
-				if !ok || f.aside != "" || f.fixed == "" {
+				if !ok || f.aside != "" || f.fixed == "" || w.toldTwice(i, id, findings) {
 					continue
 				}
 				if sums[key] == nil {

@@ -73,6 +73,23 @@ func (d *DB) ImagesBelow(ctx context.Context, m *image.Image) (images []*image.I
 	return images, rows.Err()
 }
 
+// NameInScope is a name in scope of the image with a digest; empty for one that is not
+// known, or not in scope.
+func (d *DB) NameInScope(ctx context.Context, digest string, scope []string) (string, error) {
+	ids, err := d.ids(ctx, `SELECT id FROM images WHERE digest = $1`, digest)
+	if err == nil && len(ids) > 0 {
+		var names map[int64]string
+		names, err = d.namesOf(ctx, ids, scope)
+		if err == nil {
+			return names[ids[0]], nil
+		}
+	}
+	if err != nil {
+		return "", fmt.Errorf("image %s: %w", digest, err)
+	}
+	return "", nil
+}
+
 // SetManifestImages writes down which images a manifest stands for.
 func (d *DB) SetManifestImages(ctx context.Context, manifest int64, images []int64) error {
 	err := d.inTx(ctx, func(tx *sql.Tx) error {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -184,27 +185,19 @@ const manifestTables = ` FROM manifests m JOIN repositories p ON p.id = m.reposi
 // Manifests lists them by id, those above after, at most limit: of one state, or all
 // when it is empty; of the repositories in scope ("REGISTRY/REPOSITORY"; nil is all).
 func (d *DB) Manifests(ctx context.Context, scope []string, state string, after int64, limit int) ([]Manifest, error) {
-	var out []Manifest
-	for len(out) < limit {
-		page, err := d.manifestPage(ctx, state, after, limit)
+	inScope := ""
+	if scope != nil {
+		in, err := d.scopeRepositories(ctx, scope)
 		if err != nil {
 			return nil, fmt.Errorf("manifests: %w", err)
 		}
-		for _, m := range page {
-			after = m.ID
-			if InScope(scope, m.Repository) && len(out) < limit {
-				out = append(out, m)
-			}
-		}
-		if len(page) < limit {
-			break
-		}
+		inScope = ` AND m.repository IN (` + cmp.Or(in, "NULL") + `)`
+	}
+	out, err := d.readManifests(ctx, `SELECT `+manifestColumns+manifestTables+`WHERE m.id > $1 AND ($2 = '' OR m.state = $2)`+inScope+` ORDER BY m.id LIMIT $3`, after, state, limit)
+	if err != nil {
+		return nil, fmt.Errorf("manifests: %w", err)
 	}
 	return out, d.tagsOf(ctx, out)
-}
-
-func (d *DB) manifestPage(ctx context.Context, state string, after int64, limit int) ([]Manifest, error) {
-	return d.readManifests(ctx, `SELECT `+manifestColumns+manifestTables+`WHERE m.id > $1 AND ($2 = '' OR m.state = $2) ORDER BY m.id LIMIT $3`, after, state, limit)
 }
 
 func (d *DB) readManifests(ctx context.Context, query string, args ...any) ([]Manifest, error) {

@@ -109,7 +109,7 @@ func TestRealNews(t *testing.T) {
 				t.Errorf("history of %s (-want +got):\n%s", contents[j].Image.Reference, diff)
 			}
 		}
-		changes, err := db.FindingChanges(t.Context(), time.Time{}, 0, 500)
+		changes, err := db.FindingChanges(t.Context(), nil, time.Time{}, nil, 500)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -166,11 +166,9 @@ func (d *DB) violations(ctx context.Context, q ViolationQuery) ([]Violation, err
 	w := &where{}
 	w.add(map[bool]string{false: `v.resolved_at IS NULL`, true: `v.resolved_at IS NOT NULL`}[q.Resolved])
 	if q.Scope != nil {
-		in, err := d.scopeRepositories(ctx, q.Scope)
-		if err != nil || in == "" {
+		if ok, err := d.watchedInScope(ctx, w, q.Scope); err != nil || !ok {
 			return nil, err
 		}
-		w.add(`EXISTS (SELECT 1 FROM manifest_images mi JOIN manifests m ON m.id = mi.manifest WHERE mi.image = v.image AND m.repository IN (` + in + `))`)
 	}
 	for column, value := range map[string]string{"wa.name": q.Watch, "v.policy": q.Policy} {
 		if value != "" {
@@ -209,5 +207,53 @@ func (d *DB) violations(ctx context.Context, q ViolationQuery) ([]Violation, err
 		v.FirstSeen, v.LastSeen, v.ResolvedAt = fromMicros(first), fromMicros(last), fromMicros(resolved)
 		out = append(out, v)
 	}
-	return out, rows.Err()
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil || q.Scope == nil {
+		return out, err
+	}
+	return out, d.limitViolations(ctx, out, q.Scope)
+}
+
+// watchedInScope restricts violations v to those that watches have of an image by a
+// repository in scope: what another watch objects to in the same image, by the name of
+// another repository, is not told. ok is false when there can be none.
+func (d *DB) watchedInScope(ctx context.Context, w *where, scope []string) (ok bool, err error) {
+	watches, err := d.Watches(ctx)
+	if err != nil {
+		return false, err
+	}
+	// Those with the same repositories are asked for together.
+	byRepositories := map[string][]int64{}
+	for i := range watches {
+		in, err := d.scopeRepositories(ctx, scope, watches[i].Scope.Repositories)
+		if err != nil {
+			return false, err
+		}
+		if in != "" {
+			byRepositories[in] = append(byRepositories[in], watches[i].ID)
+		}
+	}
+	var either []string
+	for in, ids := range byRepositories {
+		either = append(either, `v.watch IN (`+inList(ids)+`) AND `+inRepositories("v.image", in))
+	}
+	w.add(`(` + strings.Join(either, " OR ") + `)`)
+	return len(either) > 0, nil
+}
+
+// limitViolations puts names out of violations that are not in scope.
+func (d *DB) limitViolations(ctx context.Context, violations []Violation, scope []string) error {
+	ids := map[int64]bool{}
+	for i := range violations {
+		ids[violations[i].Image] = true
+	}
+	names, err := d.namesOf(ctx, sortedIDs(ids), scope)
+	if err != nil {
+		return err
+	}
+	others, err := d.othersNames(ctx, sortedIDs(ids), scope)
+	for i := range violations {
+		v := &violations[i]
+		v.Reference, v.Message = names[v.Image], hideNames(v.Message, others[v.Image])
+	}
+	return err
 }

@@ -310,6 +310,9 @@ CREATE TABLE findings (
 CREATE UNIQUE INDEX findings_open ON findings (package, vulnerability) WHERE closed_at IS NULL;
 CREATE INDEX findings_vulnerability ON findings (vulnerability, package);
 CREATE INDEX findings_package ON findings (package, opened_at);
+-- Lists of all findings are in this order, and of those that are exploited, few.
+CREATE INDEX findings_worst ON findings (severity, score, id) WHERE closed_at IS NULL AND aside = '';
+CREATE INDEX findings_exploited ON findings (severity, score, id) WHERE closed_at IS NULL AND aside = '' AND kev;
 
 -- News: each change of findings by an advisory sync, until watches have seen it.
 CREATE TABLE finding_changes (
@@ -318,6 +321,8 @@ CREATE TABLE finding_changes (
     change  TEXT NOT NULL,
     at      BIGINT NOT NULL
 );
+CREATE INDEX finding_changes_at ON finding_changes (at, id);
+CREATE INDEX finding_changes_finding ON finding_changes (finding);
 
 -- What happens on a schedule, once for the cluster ("advisories", "crawl", ...).
 CREATE TABLE schedules (

@@ -62,6 +62,25 @@ func (r *Reports) Of(ctx context.Context, img *image.Image, extra scan.Cache) (*
 	return r.Matched(ctx, res)
 }
 
+// LimitBase takes out of a report the name of a base that is another's image: it gets one
+// in scope, or none. What an image says of itself stays. hidden is the name taken out.
+func (r *Reports) LimitBase(ctx context.Context, rep *report.Report, scope []string) (hidden string, err error) {
+	b := rep.Image.Base
+	if scope == nil || b == nil || b.By != report.BaseByLayers {
+		return "", nil
+	}
+	name, err := r.DB.NameInScope(ctx, b.Digest, scope)
+	if err != nil || name == b.Reference {
+		return "", err
+	}
+	limited := *b
+	if limited.Reference = name; name == "" {
+		limited.Digest, limited.Created = "", nil
+	}
+	rep.Image.Base = &limited
+	return b.Reference, nil
+}
+
 // Matched makes the report of what Known gave.
 func (r *Reports) Matched(ctx context.Context, res *scan.Result) (*report.Report, error) {
 	found, about, err := r.find(ctx, &res.Inventory)

@@ -218,6 +218,9 @@ func (t *trial) image(ctx context.Context, id int64, names []store.TaggedName) e
 	if err != nil {
 		return err
 	}
+	if _, err := t.court.Reports.LimitBase(ctx, r, t.Sight); err != nil {
+		return err
+	}
 	r.Image.Reference = name
 	verdict, in := t.court.evaluate(t.book, t.Mode, t.rules, r)
 	row := TriedImage{Image: id, Name: name, Decision: verdict.Decision, Incomplete: r.Incomplete()}

@@ -184,25 +184,14 @@ func (s *Server) limitReport(ctx context.Context, r *report.Report) error {
 		return nil
 	}
 	r.Problems = slices.DeleteFunc(r.Problems, func(p report.Problem) bool { return p.Analyzer == policy.ByVEX || p.Analyzer == policy.OfWaivers })
-	b := r.Image.Base
-	if b == nil || b.By != report.BaseByLayers {
-		return nil // what the image says of itself
-	}
-	name, err := s.o.DB.NameInScope(ctx, b.Digest, scope)
-	if err != nil || name == b.Reference {
+	hidden, err := s.o.Reports.LimitBase(ctx, r, scope)
+	if err != nil || hidden == "" {
 		return err
 	}
 	for i := range r.Verdict.Violations {
 		v := &r.Verdict.Violations[i]
-		if b.Reference != "" {
-			v.Message = strings.ReplaceAll(v.Message, b.Reference, cmp.Or(name, "…"))
-		}
+		v.Message = strings.ReplaceAll(v.Message, hidden, cmp.Or(r.Image.Base.Reference, "…"))
 	}
-	limited := *b
-	if limited.Reference = name; name == "" {
-		limited.Digest, limited.Created = "", nil
-	}
-	r.Image.Base = &limited
 	return nil
 }
 

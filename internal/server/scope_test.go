@@ -79,7 +79,7 @@ func newTwoTeams(t *testing.T, db *store.DB) *twoTeams {
 	}}
 	court := &jobs.Court{DB: db, Reports: reports}
 	later := func() time.Time { return time.Now().Add(time.Minute) }
-	w := &twoTeams{testServer: newTestServer(t, db, func(o *Options) { o.Reports, o.Judge, o.Now = reports, court.Judge, later })}
+	w := &twoTeams{testServer: newTestServer(t, db, func(o *Options) { o.Reports, o.Judge, o.Try, o.Now = reports, court.Judge, court.Try, later })}
 	layer := func(n int, name, version string) *inventory.Layer {
 		return &inventory.Layer{DiffID: image.DiffID(fmt.Sprintf("sha256:%064x", n)), Entries: 1, Files: []inventory.File{{Path: fmt.Sprintf("app%d/package.json", n), Analyzer: "npm",
 			Packages: []inventory.Package{{Type: "npm", Ecosystem: "npm", Name: name, Version: version, Licenses: []string{"MIT"}}}}}}
@@ -184,6 +184,7 @@ func TestScopeOfEveryOperation(t *testing.T) {
 			"list-policy":        {"/policies": 1},
 			"list-violations":    {"/violations": 2, "/violations?watch=team-b": 0},
 			"get-feeds":          {"/feeds": 0}, "list-instances": {"/instances": 0}, "list-tokens": {"/tokens": 1}, "get-me": {"/me": 0},
+			"try-policy":      {"/policies/try": 2},
 			"rescan-manifest": {manifest(w.others) + "/rescan": 404, manifest(w.theirs) + "/rescan": 404},
 		}
 		// These tell nothing, or what the user has just told; events are asked for below.
@@ -218,7 +219,9 @@ func (w *twoTeams) ask(t *testing.T, token, method, path string, want int) {
 		}
 		at += "?" + key
 	}
-	r := httptest.NewRequestWithContext(t.Context(), method, "/api/v1"+at, nil)
+	trial := `{"text": "rules:\n  - name: x\n    when: image.layers.size() > 0\n    message: \"{{image.reference}} upon {{image.base.reference}}\"\n    action: fail\n"}`
+	r := httptest.NewRequestWithContext(t.Context(), method, "/api/v1"+at, strings.NewReader(trial))
+	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("Authorization", "Bearer "+token)
 	out := httptest.NewRecorder()
 	w.Handler().ServeHTTP(out, r)

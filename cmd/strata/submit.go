@@ -16,7 +16,9 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -47,6 +49,8 @@ type submitter struct {
 	base  *url.URL
 	token string
 	http  *http.Client
+	// backoff is the first pause between tries; it doubles each time.
+	backoff time.Duration
 }
 
 // submitter checks the flags. The token is a password: it goes over TLS, to this
@@ -69,7 +73,7 @@ func (o *scanOptions) submitter() (*submitter, error) {
 			return nil, fmt.Errorf("--ca-file: %w", err)
 		}
 	}
-	return &submitter{base: u, token: o.serverToken, http: &http.Client{Transport: t}}, nil
+	return &submitter{base: u, token: o.serverToken, http: &http.Client{Transport: t}, backoff: 500 * time.Millisecond}, nil
 }
 
 func loopback(host string) bool {
@@ -126,14 +130,15 @@ func (a *app) submitted(ctx context.Context, ref string, o *scanOptions) (report
 }
 
 // submit has the server make the report of an image: it tells which layers it does not
-// know, is sent what is in them, and is asked again.
+// know, is sent what is in them, or why that can't be told, and is asked again.
 func (a *app) submit(ctx context.Context, to *submitter, img *image.Image, o *scanOptions) (*report.Report, error) {
-	body, err := json.Marshal(newSubmission(img))
-	if err != nil {
-		return nil, err
-	}
-	var answer server.SubmissionAnswer
+	submission := newSubmission(img)
 	for range 2 {
+		body, err := json.Marshal(submission)
+		if err != nil {
+			return nil, err
+		}
+		var answer server.SubmissionAnswer
 		if err := to.send(ctx, http.MethodPost, "api/v1/submissions", "application/json", body, &answer); err != nil {
 			return nil, err
 		}
@@ -141,7 +146,7 @@ func (a *app) submit(ctx context.Context, to *submitter, img *image.Image, o *sc
 			return report.ReadJSON(bytes.NewReader(answer.Report))
 		}
 		a.say("sending what is in %d of %d layers to %s", len(answer.Missing), len(img.Layers), to.base.Host)
-		if err := a.sendLayers(ctx, to, img, answer.Missing, o); err != nil {
+		if submission.Unreadable, err = a.sendLayers(ctx, to, img, answer.Missing, o); err != nil {
 			return nil, err
 		}
 	}
@@ -173,15 +178,15 @@ func plainName(ref string) string {
 }
 
 // sendLayers reads the layers that the server does not know, unless this machine knows
-// them, and sends what is in them.
-func (a *app) sendLayers(ctx context.Context, to *submitter, img *image.Image, missing []image.DiffID, o *scanOptions) (err error) {
+// them, and sends what is in them. Those that can't be read it gives, with the reason.
+func (a *app) sendLayers(ctx context.Context, to *submitter, img *image.Image, missing []image.DiffID, o *scanOptions) (unreadable map[image.DiffID]string, err error) {
 	bars := newProgress(a, a.quiet)
 	defer bars.Close()
 	scanner := o.scanner(a, bars)
 	if !o.noCache {
 		cache, err := a.openCache(ctx)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		defer func() { err = errors.Join(err, cache.Close()) }()
 		scanner.Cache = cache
@@ -191,12 +196,13 @@ func (a *app) sendLayers(ctx context.Context, to *submitter, img *image.Image, m
 	res, err := scanner.Image(ctx, &part)
 	if err != nil {
 		bars.Abort()
-		return err
+		return nil, err
 	}
-	sent := map[image.DiffID]bool{}
+	unreadable, sent := map[image.DiffID]string{}, map[image.DiffID]bool{}
 	for i, l := range res.Layers {
 		if l == nil {
-			return fmt.Errorf("layer %d could not be read, so that the server can't judge the image: %s", part.Layers[i].Index, report.Safe(problemsOf(res)))
+			unreadable[part.Layers[i].DiffID] = problemOfLayer(res, i)
+			continue
 		}
 		if sent[l.DiffID] {
 			continue
@@ -204,35 +210,74 @@ func (a *app) sendLayers(ctx context.Context, to *submitter, img *image.Image, m
 		sent[l.DiffID] = true
 		b, err := store.EncodeLayer(l)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := to.send(ctx, http.MethodPut, "api/v1/submissions/layers/"+string(l.DiffID)+"?analyzer_set="+analyzer.SetVersion, "application/zstd", b, nil); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return unreadable, nil
 }
 
-// problemsOf are the messages of a scan about whole layers.
-func problemsOf(res *scan.Result) string {
-	var out []string
-	for _, p := range res.Inventory.Problems {
-		if p.Incomplete {
-			out = append(out, p.Message)
+// problemOfLayer is why a scan could not read a layer.
+func problemOfLayer(res *scan.Result, layer int) string {
+	for i := range res.Inventory.Problems {
+		if p := &res.Inventory.Problems[i]; p.Incomplete && p.Layer == layer {
+			return p.Message
 		}
 	}
-	return strings.Join(out, "; ")
+	return "could not be read"
 }
 
 // maxAnswer bounds what a server may answer, in bytes.
 const maxAnswer = 1 << 30
 
-// send sends a request, and reads the answer into out where that is not nil.
+// maxTries is how often a request is sent: what is behind a load balancer may be stopped
+// and started anew meanwhile.
+const maxTries = 6
+
+// send sends a request, and reads the answer into out where that is not nil. All that is
+// sent may be sent twice, so it is sent again where a connection broke, or the answer says
+// that another time may be better, while there is time.
 func (s *submitter) send(ctx context.Context, method, path, contentType string, body []byte, out any) error {
+	wait := s.backoff
+	for try := 1; ; try++ {
+		text, after, err := s.sendOnce(ctx, method, path, contentType, body)
+		var again *tryAgainError
+		switch {
+		case err == nil && out == nil:
+			return nil
+		case err == nil:
+			if err := json.Unmarshal(text, out); err != nil {
+				return fmt.Errorf("server %s: its answer is not that of strata serve: %w", s.base, err)
+			}
+			return nil
+		case !errors.As(err, &again) || try == maxTries:
+			return err
+		}
+		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= max(wait, after) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(max(wait, after)):
+		}
+		wait *= 2
+	}
+}
+
+// A tryAgainError is one of a request that may go well another time.
+type tryAgainError struct{ error }
+
+func (e *tryAgainError) Unwrap() error { return e.error }
+
+// sendOnce gives the answer, or for a tryAgainError how long to wait at least.
+func (s *submitter) sendOnce(ctx context.Context, method, path, contentType string, body []byte) (text []byte, after time.Duration, err error) {
 	where := strings.TrimSuffix(s.base.String(), "/") + "/" + path
 	r, err := http.NewRequestWithContext(ctx, method, where, bytes.NewReader(body))
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
 	r.Header.Set("Content-Type", contentType)
 	r.Header.Set("User-Agent", "strata/"+version())
@@ -241,26 +286,47 @@ func (s *submitter) send(ctx context.Context, method, path, contentType string, 
 	}
 	res, err := s.http.Do(r)
 	if err != nil {
-		if _, ok := errors.AsType[net.Error](err); ok && ctx.Err() == nil {
-			return fmt.Errorf("server %s can't be reached: %w", s.base, err)
-		}
-		return fmt.Errorf("server: %w", err)
+		return nil, 0, s.unsent(ctx, err)
 	}
 	defer res.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
-	if err != nil {
-		return fmt.Errorf("server %s: %w", s.base, err)
+	if text, err = io.ReadAll(io.LimitReader(res.Body, maxAnswer)); err != nil {
+		return nil, 0, s.unsent(ctx, err)
 	}
-	if res.StatusCode >= 300 {
-		return fmt.Errorf("server %s: %s", s.base, problemOf(res, text))
+	if res.StatusCode < 300 {
+		return text, 0, nil
 	}
-	if out == nil {
-		return nil
+	err = fmt.Errorf("server %s: %s", s.base, problemOf(res, text))
+	switch res.StatusCode {
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return nil, retryAfter(res.Header.Get("Retry-After"), time.Now()), &tryAgainError{err}
 	}
-	if err := json.Unmarshal(text, out); err != nil {
-		return fmt.Errorf("server %s: its answer is not that of strata serve: %w", s.base, err)
+	return nil, 0, err
+}
+
+// unsent is the error of a request without an answer.
+func (s *submitter) unsent(ctx context.Context, err error) error {
+	broken := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	if ctx.Err() != nil {
+		return fmt.Errorf("server: %w", err)
 	}
-	return nil
+	if broken {
+		return &tryAgainError{fmt.Errorf("server %s: the connection broke: %w", s.base, err)}
+	}
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return fmt.Errorf("server %s can't be reached: %w", s.base, err)
+	}
+	return fmt.Errorf("server: %w", err)
+}
+
+// retryAfter reads the header of this name (RFC 9110, 10.2.3): seconds, or a date.
+func retryAfter(text string, now time.Time) time.Duration {
+	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return max(0, at.Sub(now))
+	}
+	return 0
 }
 
 // problemOf says what a server answers with that refuses (RFC 9457).

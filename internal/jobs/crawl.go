@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,7 +22,9 @@ import (
 
 // Crawls reads the catalogues and tags of registries: by HEAD, so that no manifest is
 // read again that is known. What is new is due to be scanned; what is there no more is
-// retired, with its history. DB, Registries and Enqueue are needed.
+// retired, with its history. That a list leaves something out is no proof: a proxy or a
+// permission may do so, so the registry is asked for each. DB, Registries and Enqueue are
+// needed.
 type Crawls struct {
 	DB         *store.DB
 	Registries *Registries
@@ -64,9 +67,11 @@ type crawl struct {
 	seen map[string]bool
 	// What is told of it.
 	repositories, tags, fresh, retired int
-	failures                           []string
-	failed                             int
-	told                               time.Time
+	// unlisted are repositories that the catalogue leaves out though they are there.
+	unlisted []string
+	failures []string
+	failed   int
+	told     time.Time
 }
 
 // Do reads the registry whose id is the key, if it is due.
@@ -95,12 +100,15 @@ func (c *Crawls) Do(ctx context.Context, key string) error {
 	return err
 }
 
+// atOnce is how many repositories are read at the same time.
+const atOnce = 4
+
 // all reads every repository.
 func (c *crawl) all(ctx context.Context) error {
 	if err := c.progress(ctx, true); err != nil {
 		return err
 	}
-	const parallel, atOnce = 8, 4
+	const parallel = 8
 	limit := c.access.Registry.Settings.Parallel
 	if limit <= 0 {
 		limit = parallel
@@ -123,7 +131,7 @@ func (c *crawl) all(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.retireOthers(ctx)
+	return c.others(ctx, heads)
 }
 
 // names gives the repositories: those listed, or the catalogue.
@@ -151,21 +159,36 @@ func (c *crawl) first(name string) bool {
 // to leave out the others; the error is for what is.
 func (c *crawl) repository(ctx context.Context, name string, heads chan struct{}) error {
 	began := c.now()
-	tags, heard, err := c.heads(ctx, name, heads)
+	known, err := c.DB.Tagged(ctx, c.access.Registry.ID, name)
+	if err != nil {
+		return err
+	}
+	heard, err := c.heads(ctx, name, known, heads)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		c.mu.Lock()
-		delete(c.seen, name) // it is retired with the others
-		c.mu.Unlock()
-		return nil
+		return c.retire(ctx, name)
 	}
 	if err != nil {
 		c.fail(err)
 		return nil
 	}
-	return c.keep(ctx, name, began, tags, heard)
+	c.mu.Lock()
+	if !c.seen[name] {
+		c.unlisted = append(c.unlisted, name)
+	}
+	c.mu.Unlock()
+	return c.keep(ctx, name, began, known, heard)
+}
+
+// retire writes down that the registry has a repository no more.
+func (c *crawl) retire(ctx context.Context, name string) error {
+	retired, err := c.DB.RetireRepository(ctx, c.access.Registry.ID, name, c.began)
+	c.mu.Lock()
+	c.retired += int(retired)
+	c.mu.Unlock()
+	return err
 }
 
 // A headOf is what the registry says of a tag.
@@ -175,24 +198,34 @@ type headOf struct {
 	err  error
 }
 
-// heads asks for each wanted tag of a repository.
-func (c *crawl) heads(ctx context.Context, name string, slots chan struct{}) (tags []string, heard map[string]headOf, err error) {
+// heads asks for each wanted tag of a repository, and for those that were known and that
+// the registry does not list.
+func (c *crawl) heads(ctx context.Context, name string, known map[string]string, slots chan struct{}) (heard map[string]headOf, err error) {
 	r, err := source.OpenRepository(ctx, c.access.Host+"/"+name, c.access.Options)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer r.Close()
-	if tags, err = r.Tags(ctx); err != nil {
-		return nil, nil, err
+	tags, err := r.Tags(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var asked []string
+	for _, tag := range tags {
+		if c.access.Registry.Settings.Wants(name, tag) {
+			asked = append(asked, tag)
+		}
+	}
+	for tag := range known {
+		if !slices.Contains(tags, tag) {
+			asked = append(asked, tag)
+		}
 	}
 	heard = map[string]headOf{}
 	var mu sync.Mutex
 	var g errgroup.Group
 	g.SetLimit(cap(slots))
-	for _, tag := range tags {
-		if !c.access.Registry.Settings.Wants(name, tag) {
-			continue
-		}
+	for _, tag := range asked {
 		g.Go(func() error {
 			select {
 			case slots <- struct{}{}:
@@ -207,39 +240,28 @@ func (c *crawl) heads(ctx context.Context, name string, slots chan struct{}) (ta
 			return nil
 		})
 	}
-	return tags, heard, g.Wait()
+	return heard, g.Wait()
 }
 
 // keep writes down what is new in a repository and what is there no more, and has the
 // new scanned.
-func (c *crawl) keep(ctx context.Context, name string, at time.Time, tags []string, heard map[string]headOf) error {
+func (c *crawl) keep(ctx context.Context, name string, at time.Time, known map[string]string, heard map[string]headOf) error {
 	id := c.access.Registry.ID
-	known, err := c.DB.Tagged(ctx, id, name)
-	if err != nil {
-		return err
-	}
-	there := map[string]bool{}
-	for _, t := range tags {
-		there[t] = !heard[t].gone
-	}
 	var fresh []store.CrawledTag
-	for _, tag := range tags {
-		h, asked := heard[tag]
+	var lost []string
+	for _, tag := range slices.Sorted(maps.Keys(heard)) {
+		h := heard[tag]
 		switch {
-		case !asked || h.gone:
+		case h.gone:
+			if known[tag] != "" {
+				lost = append(lost, tag)
+			}
 		case h.err != nil:
 			c.fail(h.err)
 		case known[tag] != string(h.Digest):
 			fresh = append(fresh, store.CrawledTag{Name: tag, Digest: string(h.Digest), MediaType: h.MediaType})
 		}
 	}
-	var lost []string
-	for tag := range known {
-		if !there[tag] {
-			lost = append(lost, tag)
-		}
-	}
-	slices.Sort(lost)
 	due, err := c.DB.SeenTags(ctx, id, name, c.access.Registry.Settings.Owner(name), at, fresh)
 	if err != nil {
 		return err
@@ -268,22 +290,25 @@ func scanJobs(manifests []int64, p Priority) []Job {
 	return out
 }
 
-// retireOthers retires the repositories that the registry has no more. Those that the
-// filters leave out now are there still: they stay as they are.
-func (c *crawl) retireOthers(ctx context.Context) error {
+// others asks for the repositories that the catalogue has no more: those that are not
+// there are retired. Those that the filters leave out now stay as they are.
+func (c *crawl) others(ctx context.Context, heads chan struct{}) error {
 	names, err := c.DB.LiveRepositories(ctx, c.access.Registry.ID)
 	if err != nil {
 		return err
 	}
+	g, inner := errgroup.WithContext(ctx)
+	g.SetLimit(min(atOnce, cap(heads)))
 	for _, name := range names {
-		if c.seen[name] || !c.access.Registry.Settings.Wants(name, "") {
-			continue
+		if !c.seen[name] && c.access.Registry.Settings.Wants(name, "") {
+			g.Go(func() error { return c.repository(inner, name, heads) })
 		}
-		retired, err := c.DB.RetireRepository(ctx, c.access.Registry.ID, name, c.began)
-		if err != nil {
-			return err
-		}
-		c.retired += int(retired)
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	if n := len(c.unlisted); n > 0 {
+		c.fail(fmt.Errorf("the catalogue leaves out %d repositories that are there, %s for one: is a proxy broken, or have the credentials lost a permission", n, slices.Min(c.unlisted)))
 	}
 	return nil
 }

@@ -192,6 +192,17 @@ func TestCrawlAndScan(t *testing.T) {
 			t.Errorf("%d, %v", n, err)
 		}
 		in.states(t)
+		// What lists leave out is there still.
+		registry.set(func(w http.ResponseWriter, r *http.Request) bool {
+			if strings.HasSuffix(r.URL.Path, "/_catalog") || r.URL.Path == "/v2/team/app/tags/list" {
+				_, _ = w.Write([]byte(`{"repositories": [], "tags": []}`))
+				return true
+			}
+			return false
+		})
+		if r := in.crawled(t, id); !strings.Contains(r.CrawlError, "leaves out 2 repositories that are there, team/app") || r.CrawlProgress != "2 repositories, 3 tags read, 0 new, 0 retired, 1 could not be read" {
+			t.Errorf("an empty catalogue: %q, %q", r.CrawlProgress, r.CrawlError)
+		}
 		// A tag moves, another goes, and so does a repository; one repository fails.
 		registry.Add(built(t, "team/app:2", "1.1.24-r4", "amd64"))
 		registry.set(func(w http.ResponseWriter, r *http.Request) bool {
@@ -200,6 +211,8 @@ func TestCrawlAndScan(t *testing.T) {
 				_ = json.NewEncoder(w).Encode(map[string]any{"repositories": []string{"broken", "team/app"}})
 			case strings.HasPrefix(r.URL.Path, "/v2/broken/"):
 				w.WriteHeader(http.StatusInternalServerError)
+			case r.URL.Path == "/v2/team/app/manifests/1" || strings.HasPrefix(r.URL.Path, "/v2/team/web/"):
+				w.WriteHeader(http.StatusNotFound)
 			case r.URL.Path == "/v2/team/app/tags/list":
 				_ = json.NewEncoder(w).Encode(map[string]any{"tags": []string{"2"}})
 			default:
@@ -207,7 +220,7 @@ func TestCrawlAndScan(t *testing.T) {
 			}
 			return true
 		})
-		if r := in.crawled(t, id); !strings.Contains(r.CrawlError, "broken") || r.CrawlProgress != "1 repositories, 1 tags read, 1 new, 2 retired, 1 could not be read" {
+		if r := in.crawled(t, id); !strings.Contains(r.CrawlError, "broken") || r.CrawlProgress != "1 repositories, 2 tags read, 1 new, 2 retired, 1 could not be read" {
 			t.Errorf("%q, %q", r.CrawlProgress, r.CrawlError)
 		}
 		all := in.states(t)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -179,13 +180,12 @@ func (s *Scans) scan(ctx context.Context, m *store.ClaimedManifest) (store.ScanO
 		return s.unopened(ctx, a, m, err)
 	}
 	defer closer.Close()
-	wanted := wantedPlatforms(images, a.Registry.Settings.Platforms)
-	if len(wanted) == 0 {
+	if len(images) == 0 {
 		return store.ScanOutcome{State: "other", Reason: "it has no image for the platforms that are scanned"}, nil
 	}
 	outcome := store.ScanOutcome{State: "scanned"}
 	var incomplete error
-	for _, img := range wanted {
+	for _, img := range images {
 		img.Reference, img.Tag = ref+"@"+m.Digest, m.Tag
 		if m.Tag != "" {
 			img.Reference = ref + ":" + m.Tag
@@ -214,7 +214,7 @@ func (s *Scans) access(ctx context.Context, m *store.ClaimedManifest) (*Access, 
 	if given != "" {
 		a.Authorised(given)
 	}
-	a.Options.AllPlatforms = true
+	a.Options.AllPlatforms, a.Options.Wants = true, func(p image.Platform) bool { return wantedPlatform(p, a.Registry.Settings.Platforms) }
 	return a, nil
 }
 
@@ -238,23 +238,14 @@ func (s *Scans) unopened(ctx context.Context, a *Access, m *store.ClaimedManifes
 	return store.ScanOutcome{}, err
 }
 
-// wantedPlatforms are the images for platforms of a registry's settings; all where they
-// name none, and an image of which is not known what it is for.
-func wantedPlatforms(images []*image.Image, platforms []string) []*image.Image {
-	if len(platforms) == 0 {
-		return images
-	}
-	var out []*image.Image
-	for _, img := range images {
-		have := img.Platform.String()
-		for _, p := range platforms {
-			if have == "" || have == p || strings.HasPrefix(have, p+"/") {
-				out = append(out, img)
-				break
-			}
-		}
-	}
-	return out
+// wantedPlatform tells whether images for a platform are scanned by a registry's
+// settings: all where they name none, and those of which it is not known what they are
+// for, or for which variant.
+func wantedPlatform(have image.Platform, platforms []string) bool {
+	text := have.String()
+	return len(platforms) == 0 || text == "" || slices.ContainsFunc(platforms, func(p string) bool {
+		return text == p || strings.HasPrefix(text, p+"/") || strings.HasPrefix(p, text+"/")
+	})
 }
 
 // image scans one image and keeps what is in it. lacks tells which layer could not be

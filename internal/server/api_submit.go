@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -45,7 +46,7 @@ func (s *Server) submitImage(ctx context.Context, in *struct{ Body Submission })
 		return nil, s.fail(ctx, err)
 	}
 	out := &struct{ Body SubmissionAnswer }{Body: SubmissionAnswer{Missing: []image.DiffID{}}}
-	if out.Body.Missing, err = s.missingLayers(ctx, m); err != nil || len(out.Body.Missing) > 0 {
+	if out.Body.Missing, err = s.missingLayers(ctx, m, in.Body.Unreadable); err != nil || len(out.Body.Missing) > 0 {
 		return out, s.fail(ctx, err)
 	}
 	var text bytes.Buffer
@@ -75,8 +76,9 @@ func (s *Server) maySubmit(ctx context.Context, in *Submission) (registry string
 	return registry, nil
 }
 
-// missingLayers are those of which is not known what is in them, each once.
-func (s *Server) missingLayers(ctx context.Context, m *image.Image) ([]image.DiffID, error) {
+// missingLayers are those of which is not known what is in them, and which the client can
+// read, each once.
+func (s *Server) missingLayers(ctx context.Context, m *image.Image, unreadable map[image.DiffID]string) ([]image.DiffID, error) {
 	ids := make([]image.DiffID, len(m.Layers))
 	for i, l := range m.Layers {
 		ids[i] = l.DiffID
@@ -87,7 +89,7 @@ func (s *Server) missingLayers(ctx context.Context, m *image.Image) ([]image.Dif
 	}
 	missing := []image.DiffID{}
 	for _, id := range ids {
-		if !known[id] && !slices.Contains(missing, id) {
+		if _, never := unreadable[id]; !known[id] && !never && !slices.Contains(missing, id) {
 			missing = append(missing, id)
 		}
 	}
@@ -112,6 +114,11 @@ func (s *Server) reportSubmitted(ctx context.Context, registry string, in *Submi
 	res, err := s.o.Reports.Known(ctx, m, store.SubmittedLayers{DB: s.o.DB, User: user})
 	if err != nil {
 		return err
+	}
+	for i := range res.Inventory.Problems {
+		if p := &res.Inventory.Problems[i]; p.Incomplete && p.Layer >= 0 && res.Layers[p.Layer] == nil {
+			p.Message = cmp.Or(in.Unreadable[m.Layers[p.Layer].DiffID], p.Message)
+		}
 	}
 	r, err := s.o.Reports.Matched(ctx, res)
 	if err != nil {

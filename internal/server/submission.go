@@ -22,6 +22,9 @@ type Submission struct {
 	// in layers is not comparable.
 	AnalyzerSet string         `json:"analyzer_set" maxLength:"32" doc:"version of the set of analyzers of the client"`
 	Image       SubmittedImage `json:"image"`
+	// Unreadable are layers that the client could not read, with the reason: the report
+	// is made without them, and is incomplete.
+	Unreadable map[image.DiffID]string `json:"unreadable,omitempty" maxProperties:"1000" doc:"layers that could not be read, by diff id, with the reason: the report is made without them, unless the server knows them"`
 }
 
 // A SubmittedImage is an image.Image without content.

@@ -112,8 +112,10 @@ func TestPlatforms(t *testing.T) {
 		root     v1.Descriptor
 		platform string
 		all      bool
-		want     []string
-		wantErr  string
+		// wants is the one platform that is wanted of all; empty for every one.
+		wants   string
+		want    []string
+		wantErr string
 	}{
 		{name: "asked", root: arms, platform: "linux/arm64", want: []string{"linux/arm64/v8"}},
 		{name: "variant", root: arms, platform: "linux/arm/v6", want: []string{"linux/arm/v6"}},
@@ -137,10 +139,17 @@ func TestPlatforms(t *testing.T) {
 		{name: "sparse", root: sparse, platform: "linux/s390x", want: []string{"linux/s390x"}},
 		{name: "sparse, what is missing", root: sparse, platform: "linux/mips", wantErr: "is not there"},
 		{name: "sparse, all", root: sparse, all: true, wantErr: "is not there"},
+		{name: "sparse, what is wanted", root: sparse, all: true, wants: "linux/s390x", want: []string{"linux/s390x"}},
+		{name: "nothing is wanted", root: sparse, all: true, wants: "linux/amd64"},
+		{name: "wanted by configuration", root: unnamed, all: true, wants: "linux/arm64", want: []string{"linux/arm64"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p, _ := image.ParsePlatform(tt.platform)
-			images, err := newResolver(s, Options{Platform: p, AllPlatforms: tt.all}.defaulted()).images(t.Context(), []v1.Descriptor{tt.root})
+			o := Options{Platform: p, AllPlatforms: tt.all}
+			if tt.wants != "" {
+				o.Wants = func(p image.Platform) bool { return p.String() == tt.wants }
+			}
+			images, err := newResolver(s, o.defaulted()).images(t.Context(), []v1.Descriptor{tt.root})
 			if tt.wantErr != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.wantErr) {
 					t.Errorf("%v, want %q", err, tt.wantErr)

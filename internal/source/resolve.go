@@ -34,6 +34,7 @@ type resolver struct {
 	store    store
 	platform image.Platform
 	all      bool
+	wants    func(image.Platform) bool
 	log      *slog.Logger
 	// content is what the images found get as theirs.
 	content image.Content
@@ -45,7 +46,7 @@ type resolver struct {
 
 func newResolver(s store, o Options) *resolver {
 	return &resolver{
-		store: s, platform: o.Platform, all: o.AllPlatforms, log: o.Log,
+		store: s, platform: o.Platform, all: o.AllPlatforms, wants: o.Wants, log: o.Log,
 		content: randomAccess{open: func(ctx context.Context, l image.Layer) (io.ReadCloser, error) {
 			return s.blob(ctx, l.Digest, l.Size)
 		}},
@@ -86,22 +87,35 @@ func (r *resolver) images(ctx context.Context, roots []v1.Descriptor) ([]*image.
 func (r *resolver) every(ctx context.Context, candidates []candidate) ([]*image.Image, error) {
 	var out []*image.Image
 	var skipped error
+	unwanted := false
 	for i := range candidates {
-		err := r.load(ctx, &candidates[i])
+		c := &candidates[i]
+		if !r.wanted(c.platform) {
+			unwanted = true
+			continue
+		}
+		err := r.load(ctx, c)
 		switch {
+		case err == nil && !r.wanted(c.platform):
+			unwanted = true
 		case errors.Is(err, ErrNotImage):
 			r.log.Warn("child of the index is not an image", "digest", candidates[i].descriptor.Digest, "reason", err)
 			skipped = err
 		case err != nil:
 			return nil, err
 		default:
-			out = append(out, candidates[i].image)
+			out = append(out, c.image)
 		}
 	}
-	if len(out) == 0 {
+	if len(out) == 0 && !unwanted {
 		return nil, skipped
 	}
 	return out, nil
+}
+
+// wanted tells whether an image may be wanted, by what is known of its platform.
+func (r *resolver) wanted(p image.Platform) bool {
+	return r.wants == nil || p.OS == "" || r.wants(p)
 }
 
 func (r *resolver) one(ctx context.Context, candidates []candidate) (*image.Image, error) {

@@ -32,6 +32,10 @@ type Options struct {
 	Platform image.Platform
 	// AllPlatforms opens every image of an index. Platform is then ignored.
 	AllPlatforms bool
+	// Wants tells, with AllPlatforms, whether images for a platform are wanted, so that
+	// there may be none; those of which the index tells another are not even read. nil
+	// wants all.
+	Wants func(image.Platform) bool
 
 	// Insecure allows plain http and certificates that can't be verified.
 	// Without it, http is used with registries on the loopback only.

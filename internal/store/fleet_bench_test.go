@@ -281,6 +281,7 @@ func benchEngine(t *testing.T, engine string, db *DB, n int) {
 	benchSize(t, db, engine, n)
 	benchKnown(ctx, t, db, f, engine)
 	benchImpact(ctx, t, db, engine)
+	benchLists(ctx, t, db, engine)
 	benchNews(ctx, t, db, engine, n)
 }
 
@@ -606,6 +607,54 @@ func benchFiles(ctx context.Context, t *testing.T, db *DB, engine string) {
 		times, most = append(times, time.Since(start)), max(most, impact.Totals.Images)
 	}
 	benchSay(engine, fmt.Sprintf("impact of files, up to %d images", most), fmt.Sprintf("p50 %.1f ms, p99 %.1f ms (%d questions)", ms(quantile(times, 50)), ms(quantile(times, 99)), len(times)), "")
+}
+
+// benchLists asks for lists over the whole fleet, as one who may see all of it, and as one
+// who may see a team's repositories.
+func benchLists(ctx context.Context, t *testing.T, db *DB, engine string) {
+	var team string
+	if err := db.db.QueryRowContext(ctx, `SELECT r.name || '/' || p.name FROM repositories p JOIN registries r ON r.id = p.registry ORDER BY p.id LIMIT 1`).Scan(&team); err != nil {
+		t.Fatal(err)
+	}
+	for _, scope := range [][]string{nil, {team}} {
+		who := map[bool]string{true: "", false: ", of a team"}[scope == nil]
+		for _, q := range []struct {
+			what string
+			ask  func() error
+		}{
+			{"findings, first page", func() error {
+				rows, err := db.Findings(ctx, FindingQuery{Scope: scope, Limit: 50})
+				if err == nil && len(rows) == 0 {
+					err = ErrNotFound
+				}
+				return err
+			}},
+			{"findings that are exploited", func() error { _, err := db.Findings(ctx, FindingQuery{Scope: scope, KEV: true, Limit: 50}); return err }},
+			{"findings of a package", func() error {
+				_, err := db.Findings(ctx, FindingQuery{Scope: scope, Package: "libc6", Limit: 50})
+				return err
+			}},
+			{"fix first", func() error { _, err := db.FixFirst(ctx, FixFirstQuery{Scope: scope}); return err }},
+			{"impact of a class of licences", func() error {
+				_, _, err := db.FirstImpact(ctx, ImpactQuery{License: string(license.Permissive), Scope: scope}, 50)
+				return err
+			}},
+			{"its layers", func() error {
+				_, err := db.ImpactLayers(ctx, ImpactQuery{License: string(license.Permissive), Scope: scope}, nil, 50)
+				return err
+			}},
+		} {
+			var times []time.Duration
+			for range 3 {
+				start := time.Now()
+				if err := q.ask(); err != nil {
+					t.Fatal(q.what, err)
+				}
+				times = append(times, time.Since(start))
+			}
+			benchSay(engine, q.what+who, fmt.Sprintf("%.0f ms", ms(quantile(times, 50))), "")
+		}
+	}
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -401,8 +401,12 @@ func (a *asked) mark() {
 		}
 		return
 	}
+	open := func(image int32) bool {
+		// Where nothing is set aside nor graver than another, more can't change the mark.
+		return a.sees(image) && (a.vulnerability != 0 || a.marks[image].counted < rankPresent)
+	}
 	for i := range a.held {
-		a.hits(&a.held[i], a.sees, func(h *hit) {
+		a.hits(&a.held[i], open, func(h *hit) {
 			m := &a.marks[h.image]
 			if h.aside != "" {
 				m.aside = max(m.aside, stateRank(h.state))
@@ -451,7 +455,7 @@ func (a *asked) totals() (t ImpactTotals) {
 		}
 	}
 	t.Bases = len(bases)
-	t.Layers = len(a.layers())
+	t.Layers = a.countLayers()
 	registries, owners := map[int64]bool{}, map[string]bool{}
 	for at, here := range repositories {
 		r := &a.repositories[at]
@@ -483,12 +487,38 @@ func (c *Counts) add(rank int) {
 	}
 }
 
+// countLayers is how many layers has.
+func (a *asked) countLayers() (n int) {
+	seen := make([]bool, len(a.fleet.layers.ids))
+	count := func(at fleetPosition, packages []heldPackage) {
+		l := a.fleet.at[at.image].layers[at.position].layer
+		if !seen[l] && (packages == nil || slices.ContainsFunc(packages, func(p heldPackage) bool { return a.asideOf(at.image, p) == "" })) {
+			seen[l] = true
+			n++
+		}
+	}
+	for _, at := range a.positions {
+		if a.counts(at.image) {
+			count(at, nil)
+		}
+	}
+	for i := range a.held {
+		for _, at := range a.fleet.positions(a.held[i].segment) {
+			if a.counts(at.image) {
+				count(at, a.held[i].packages)
+			}
+		}
+	}
+	return n
+}
+
 // A heldLayer is a layer that introduces packages in question.
 type heldLayer struct {
 	layer  int32
 	images []int32
-	// packages in question, at most maxLayerPackages.
+	// packages in question, at most maxLayerPackages; those of segment are all in it.
 	packages []int64
+	segment  int64
 	// example is where one of the images has it.
 	example fleetPosition
 }
@@ -498,20 +528,15 @@ type heldLayer struct {
 func (a *asked) layers() map[int32]*heldLayer {
 	out := map[int32]*heldLayer{}
 	for _, at := range a.positions {
-		a.addLayer(out, at, nil)
+		if a.counts(at.image) {
+			a.addLayer(out, at)
+		}
 	}
-	var counted []int64
 	for i := range a.held {
 		s := &a.held[i]
 		for _, at := range a.fleet.positions(s.segment) {
-			counted = counted[:0]
-			for _, p := range s.packages {
-				if a.counts(at.image) && a.asideOf(at.image, p) == "" {
-					counted = append(counted, p.id)
-				}
-			}
-			if len(counted) > 0 {
-				a.addLayer(out, at, counted)
+			if a.counts(at.image) {
+				a.addHeld(out, at, s)
 			}
 		}
 	}
@@ -522,10 +547,29 @@ func (a *asked) layers() map[int32]*heldLayer {
 	return out
 }
 
-func (a *asked) addLayer(layers map[int32]*heldLayer, at fleetPosition, packages []int64) {
-	if !a.counts(at.image) {
-		return
+// addHeld adds the packages of a segment that count in an image.
+func (a *asked) addHeld(layers map[int32]*heldLayer, at fleetPosition, s *heldSegment) {
+	var l *heldLayer
+	for _, p := range s.packages {
+		if a.asideOf(at.image, p) != "" {
+			continue
+		}
+		if l == nil {
+			if l = a.addLayer(layers, at); a.vulnerability == 0 && l.segment == s.segment {
+				return // they are the same in each image
+			}
+			l.segment = s.segment
+		}
+		if len(l.packages) == maxLayerPackages {
+			return
+		}
+		if !slices.Contains(l.packages, p.id) {
+			l.packages = append(l.packages, p.id)
+		}
 	}
+}
+
+func (a *asked) addLayer(layers map[int32]*heldLayer, at fleetPosition) *heldLayer {
 	place := a.fleet.at[at.image].layers[at.position].layer
 	l := layers[place]
 	if l == nil {
@@ -533,11 +577,7 @@ func (a *asked) addLayer(layers map[int32]*heldLayer, at fleetPosition, packages
 		layers[place] = l
 	}
 	l.images = append(l.images, at.image)
-	for _, id := range packages {
-		if len(l.packages) < maxLayerPackages && !slices.Contains(l.packages, id) {
-			l.packages = append(l.packages, id)
-		}
-	}
+	return l
 }
 
 func sortedIDs[V any](m map[int64]V) []int64 {

@@ -106,7 +106,16 @@ func (s *servingProcess) do(t *testing.T, token, method, path string, body any) 
 // a token of theirs.
 func (s *servingProcess) setup(t *testing.T) string {
 	t.Helper()
-	m := regexp.MustCompile(`"token": "([^"]+)"`).FindStringSubmatch(s.log.String())
+	// It is printed once requests are answered, which a busy machine may do before.
+	printed := regexp.MustCompile(`"token": "([^"]+)"`)
+	m := printed.FindStringSubmatch(s.log.String())
+	for range 200 {
+		if m != nil {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+		m = printed.FindStringSubmatch(s.log.String())
+	}
 	if m == nil {
 		t.Fatalf("no token:\n%s", s.log.String())
 	}

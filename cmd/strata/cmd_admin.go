@@ -9,6 +9,6 @@ func newAdminCommand(a *app) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newAdminBackupCommand(a), newAdminRestoreCommand(a), newAdminMigrateCommand(a), newAdminRetentionCommand(a), newAdminUserCommand(a))
+	cmd.AddCommand(newAdminBackupCommand(a), newAdminRestoreCommand(a), newAdminMigrateCommand(a), newAdminRetentionCommand(a), newAdminRekeyCommand(a), newAdminUserCommand(a))
 	return cmd
 }

@@ -36,7 +36,7 @@ not in it; a server gets them from their feeds.`,
 }
 
 func (a *app) backup(ctx context.Context, o *databaseFlags, file string) (err error) {
-	db, err := a.existingDatabase(ctx, o)
+	db, err := a.existingDatabase(ctx, o, store.DBOptions{})
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func (a *app) backup(ctx context.Context, o *databaseFlags, file string) (err er
 
 // existingDatabase opens a database that is there: backing up one that was just made by
 // a wrong name helps nobody.
-func (a *app) existingDatabase(ctx context.Context, o *databaseFlags) (*store.DB, error) {
+func (a *app) existingDatabase(ctx context.Context, o *databaseFlags, keys store.DBOptions) (*store.DB, error) {
 	location, err := o.location(a)
 	if err != nil {
 		return nil, err
@@ -73,11 +73,12 @@ func (a *app) existingDatabase(ctx context.Context, o *databaseFlags) (*store.DB
 			return nil, fmt.Errorf("database: %w (give another by --database or --data-dir)", err)
 		}
 	}
-	return store.OpenDB(ctx, location, store.DBOptions{})
+	return store.OpenDB(ctx, location, keys)
 }
 
 func newAdminRestoreCommand(a *app) *cobra.Command {
 	var o databaseFlags
+	var k keyFlags
 	cmd := &cobra.Command{
 		Use:   "restore FILE",
 		Short: "Read what backup wrote into an empty database",
@@ -85,16 +86,17 @@ func newAdminRestoreCommand(a *app) *cobra.Command {
 made when it isn't there: all of it, or nothing. FILE may be -, standard input.
 
 Stop the server before. It needs the key that it had (--key-file), without which the
-secrets in the database can't be opened.`,
+secrets in the database can't be opened; which one that is, is said where it isn't among those given.`,
 		Example: `  strata admin restore --database postgres://strata@db/strata strata-backup.zst`,
 		Args:    oneArgument("file"),
-		RunE:    func(cmd *cobra.Command, args []string) error { return a.restore(cmd.Context(), &o, args[0]) },
+		RunE:    func(cmd *cobra.Command, args []string) error { return a.restore(cmd.Context(), &o, &k, args[0]) },
 	}
 	o.flags(cmd.Flags())
+	k.flags(cmd.Flags())
 	return cmd
 }
 
-func (a *app) restore(ctx context.Context, o *databaseFlags, file string) (err error) {
+func (a *app) restore(ctx context.Context, o *databaseFlags, k *keyFlags, file string) (err error) {
 	in := a.stdin
 	if file != "-" {
 		f, err := os.Open(file)
@@ -118,6 +120,34 @@ func (a *app) restore(ctx context.Context, o *databaseFlags, file string) (err e
 		return err
 	}
 	a.say("%d rows restored", rows)
+	return a.sayKeyOfSecrets(ctx, db, o, k)
+}
+
+// sayKeyOfSecrets tells which key what was restored was sealed with, and whether it is the
+// one that is there.
+func (a *app) sayKeyOfSecrets(ctx context.Context, db *store.DB, o *databaseFlags, k *keyFlags) error {
+	id, err := db.KeyOfSecrets(ctx)
+	if err != nil || id == "" {
+		return err
+	}
+	dir, err := a.dataDir(o.dataDir)
+	if err != nil {
+		return err
+	}
+	keys, err := k.given(a, dir)
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		if store.KeyIDOf(key) == id {
+			return nil
+		}
+	}
+	where := "no key is here"
+	if len(keys) > 0 {
+		where = fmt.Sprintf("the one here is %s", store.KeyIDOf(keys[0]))
+	}
+	a.say("the secrets in it are sealed with key %s, and %s: start the server with that key (--key-file, STRATA_KEY)", id, where)
 	return nil
 }
 
@@ -188,7 +218,7 @@ func (a *app) retention(ctx context.Context, o *databaseFlags, keep *retentionFl
 	if err := keep.check(); err != nil {
 		return err
 	}
-	db, err := a.existingDatabase(ctx, o)
+	db, err := a.existingDatabase(ctx, o, store.DBOptions{})
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ type serveOptions struct {
 	tlsCert, tlsKey        string
 	trustedProxies         []string
 	database, dataDir      string
-	keyFile                string
+	key                    keyFlags
 	advisories             mirrorFlags
 	syncEvery, crawlEvery  time.Duration
 	keep                   retentionFlags
@@ -88,7 +88,7 @@ func (o *serveOptions) listenerFlags(f *pflag.FlagSet) {
 func (o *serveOptions) dataFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.database, "database", "", "`URL` postgres://…, or path of an SQLite file (default strata.db in the data folder)")
 	f.StringVar(&o.dataDir, "data-dir", "", "`FOLDER` of database, key and advisories (default strata in the user's data folder)")
-	f.StringVar(&o.keyFile, "key-file", "", "`FILE` of the key that seals secrets in the database, or STRATA_KEY with the key itself (default server.key in the data folder, made at the first start)")
+	o.key.flags(f)
 }
 
 func (o *serveOptions) workFlags(f *pflag.FlagSet) {
@@ -138,7 +138,7 @@ func (a *app) serve(ctx context.Context, o *serveOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	key, err := a.serverKey(o, dir, log)
+	keys, err := a.serverKeys(o, dir, log)
 	if err != nil {
 		return err
 	}
@@ -146,11 +146,14 @@ func (a *app) serve(ctx context.Context, o *serveOptions) (err error) {
 	if location == "" {
 		location = filepath.Join(dir, "strata.db")
 	}
-	db, err := store.OpenDB(ctx, location, store.DBOptions{Key: key})
+	db, err := store.OpenDB(ctx, location, keyOptions(keys))
 	if err != nil {
-		return openError(err, o.keyFile)
+		return openError(err, o.key.file)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	if err := warnOfLostSecrets(ctx, db, log); err != nil {
+		return err
+	}
 	run.DB = db
 	layers := &jobs.Layers{DB: db, Limit: int(o.memory) / 8}
 	run.Reports = &jobs.Reports{DB: db, Cache: layers, Version: version()}

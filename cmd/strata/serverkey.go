@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/spf13/pflag"
+
 	"strata/internal/store"
 )
 
@@ -35,49 +37,85 @@ func (a *app) dataDir(flag string) (string, error) {
 	return dir, nil
 }
 
-// serverKey is the key that seals secrets in the database: STRATA_KEY, or that of the
-// key file, which is made where none is named.
-func (a *app) serverKey(o *serveOptions, dir string, log *slog.Logger) ([]byte, error) {
+// keyFlags say which keys seal the secrets of a server.
+type keyFlags struct{ file string }
+
+func (k *keyFlags) flags(f *pflag.FlagSet) {
+	f.StringVar(&k.file, "key-file", "", "`FILE` of the key that seals secrets in the database, one a line, the newest first, or STRATA_KEY with the key itself (default server.key in the data folder, made at the first start)")
+}
+
+// given are the keys that seal secrets in the database: those of STRATA_KEY, or of the key
+// file; the first one seals. They are none where no file is named and none is there.
+func (k *keyFlags) given(a *app, dir string) ([][]byte, error) {
 	if text := a.env("STRATA_KEY"); text != "" {
-		if o.keyFile != "" {
+		if k.file != "" {
 			return nil, errors.New("STRATA_KEY and --key-file exclude each other")
 		}
-		key, err := parseKey(text)
+		keys, err := parseKeys(text)
 		if err != nil {
 			return nil, fmt.Errorf("STRATA_KEY: %w", err)
 		}
-		return key, nil
-	}
-	path := o.keyFile
-	if path == "" {
-		path = filepath.Join(dir, "server.key")
+		return keys, nil
 	}
 	const most = 4 << 10
+	path := k.path(dir)
 	b, err := readBounded(path, most)
-	if errors.Is(err, fs.ErrNotExist) && o.keyFile == "" {
-		return makeKey(path, o.database, log)
+	if errors.Is(err, fs.ErrNotExist) && k.file == "" {
+		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("key file: %w", err)
 	}
-	key, err := parseKey(string(b))
+	keys, err := parseKeys(string(b))
 	if err != nil {
 		return nil, fmt.Errorf("key file %s: %w", path, err)
 	}
-	return key, nil
+	return keys, nil
 }
 
-// parseKey reads a key as hexadecimal digits or in base64.
-func parseKey(text string) ([]byte, error) {
-	text = strings.TrimSpace(text)
-	key, err := hex.DecodeString(text)
-	if err != nil {
-		key, err = base64.StdEncoding.DecodeString(text)
+// path is where the key file is.
+func (k *keyFlags) path(dir string) string {
+	if k.file == "" {
+		return filepath.Join(dir, "server.key")
 	}
-	if err != nil || len(key) != store.KeySize {
-		return nil, fmt.Errorf("want %d random bytes in hexadecimal or base64, as of `openssl rand -hex %d`", store.KeySize, store.KeySize)
+	return k.file
+}
+
+// keyOptions are those by which the database is opened; without keys there are none.
+func keyOptions(keys [][]byte) store.DBOptions {
+	if len(keys) == 0 {
+		return store.DBOptions{}
 	}
-	return key, nil
+	return store.DBOptions{Key: keys[0], Former: keys[1:]}
+}
+
+// serverKeys are the keys of a server, which makes one where none is named.
+func (a *app) serverKeys(o *serveOptions, dir string, log *slog.Logger) ([][]byte, error) {
+	keys, err := o.key.given(a, dir)
+	if err != nil || len(keys) > 0 {
+		return keys, err
+	}
+	key, err := makeKey(o.key.path(dir), o.database, log)
+	return [][]byte{key}, err
+}
+
+// parseKeys reads keys between spaces, as hexadecimal digits or in base64.
+func parseKeys(text string) ([][]byte, error) {
+	var keys [][]byte
+	for _, word := range strings.Fields(text) {
+		key, err := hex.DecodeString(word)
+		if err != nil {
+			key, err = base64.StdEncoding.DecodeString(word)
+		}
+		if err != nil || len(key) != store.KeySize {
+			return nil, fmt.Errorf("key %d: want %d random bytes in hexadecimal or base64, as of `openssl rand -hex %d`", len(keys)+1, store.KeySize, store.KeySize)
+		}
+		keys = append(keys, key)
+	}
+	if len(keys) == 0 {
+		return nil, fmt.Errorf("no key: want %d random bytes in hexadecimal or base64, as of `openssl rand -hex %d`", store.KeySize, store.KeySize)
+	}
+	return keys, nil
 }
 
 // makeKey makes the key file of a first start, for its owner alone. Of a cluster every
@@ -102,13 +140,13 @@ func makeKey(path, database string, log *slog.Logger) (key []byte, err error) {
 	return key, nil
 }
 
-// openError says what to do about a key that isn't the database's.
+// openError says what to do about keys that aren't the database's.
 func openError(err error, keyFile string) error {
 	if errors.Is(err, store.ErrSealed) {
 		if keyFile == "" {
 			keyFile = "server.key in the data folder"
 		}
-		return fmt.Errorf("%w\ngive the key that the database was made with, by --key-file or STRATA_KEY; now it is that of %s", err, keyFile)
+		return fmt.Errorf("%w\ngive the key that the database was made with, by --key-file or STRATA_KEY; now it is that of %s\nwhen that key is lost, strata admin rekey --forget deletes the secrets, to be given anew", err, keyFile)
 	}
 	return err
 }

@@ -246,7 +246,7 @@ func (s *Server) testRegistry(ctx context.Context, in *registryInput) (*struct{ 
 	}
 	secret, err := s.o.DB.RegistryCredentials(ctx, r.ID)
 	if errors.Is(err, store.ErrSealed) {
-		return &struct{ Body RegistryTest }{RegistryTest{Error: "its credentials " + store.ErrSealed.Error() + ": give them anew"}}, nil
+		return &struct{ Body RegistryTest }{RegistryTest{Error: err.Error() + "; give the server that key, or the credentials anew"}}, nil
 	}
 	if err != nil {
 		return nil, s.fail(ctx, err)

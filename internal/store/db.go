@@ -39,10 +39,11 @@ type DB struct {
 	// path is the file on SQLite; empty on PostgreSQL.
 	path string
 	now  func() time.Time
-	// key seals secrets; empty for none.
-	key []byte
-	enc *zstd.Encoder
-	dec *zstd.Decoder
+	// keys seal secrets; anyKey is for one that need not open what there is.
+	keys   keyring
+	anyKey bool
+	enc    *zstd.Encoder
+	dec    *zstd.Decoder
 
 	fleet fleet
 }
@@ -52,8 +53,12 @@ type DBOptions struct {
 	// Now is written as the time of changes; time.Now by default.
 	Now func() time.Time
 	// Key of the server, KeySize bytes, seals the secrets in the database; without one
-	// there can be none. ErrSealed when they were sealed with another one.
-	Key []byte
+	// there can be none. Former are those before it, which open what they have sealed.
+	// ErrSealed when the secrets were sealed with none of them.
+	Key    []byte
+	Former [][]byte
+	// AnyKey opens it also when the secrets were sealed with none of them, for Rekey.
+	AnyKey bool
 	// MaxConns bounds the connections of this instance to PostgreSQL; 16 by default.
 	MaxConns int
 }
@@ -62,7 +67,7 @@ type DBOptions struct {
 // version; of several instances that start at once, one does. location is a URL
 // postgres://… or the path of an SQLite file, which is made when it is not there.
 func OpenDB(ctx context.Context, location string, o DBOptions) (*DB, error) {
-	d := &DB{now: o.Now, key: o.Key}
+	d := &DB{now: o.Now, anyKey: o.AnyKey}
 	if d.now == nil {
 		d.now = time.Now
 	}
@@ -90,6 +95,9 @@ func IsPostgres(location string) bool {
 }
 
 func (d *DB) open(ctx context.Context, location string, o DBOptions) (err error) {
+	if d.keys, err = newKeyring(o.Key, o.Former); err != nil {
+		return err
+	}
 	if d.enc, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(256<<10)); err != nil {
 		return err
 	}

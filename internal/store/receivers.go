@@ -238,9 +238,9 @@ func (d *DB) Receiver(ctx context.Context, id int64) (*Receiver, error) {
 
 // ReceiverSecret unseals the secret of a receiver; empty when it has none.
 func (d *DB) ReceiverSecret(ctx context.Context, id int64) (string, error) {
-	secret, err := d.secretOf(ctx, `SELECT secret FROM receivers WHERE id = $1`, id, receiverSecretOf(id))
+	name, secret, err := d.secretOf(ctx, `SELECT name, secret FROM receivers WHERE id = $1`, id, receiverSecretOf(id))
 	if err != nil {
-		return "", fmt.Errorf("receiver %d: %w", id, err)
+		return "", fmt.Errorf("receiver %s: %w", name, err)
 	}
 	return string(secret), nil
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -186,34 +187,36 @@ func (d *DB) Registries(ctx context.Context, after string, limit int) ([]*Regist
 // RegistryCredentials unseals the credentials of a registry; empty when it has none.
 func (d *DB) RegistryCredentials(ctx context.Context, id int64) (Credentials, error) {
 	var c Credentials
-	text, err := d.secretOf(ctx, `SELECT credentials FROM registries WHERE id = $1`, id, credentialsOf(id))
+	name, text, err := d.secretOf(ctx, `SELECT name, credentials FROM registries WHERE id = $1`, id, credentialsOf(id))
 	if err == nil && text != nil {
 		err = json.Unmarshal(text, &c)
 	}
 	if err != nil {
-		return Credentials{}, fmt.Errorf("registry %d: %w", id, err)
+		return Credentials{}, fmt.Errorf("registry %s: %w", name, err)
 	}
 	return c, nil
 }
 
-func (d *DB) secretOf(ctx context.Context, query string, id int64, about string) ([]byte, error) {
+// secretOf unseals the secret of a row that has a name; where there is none, the id is it.
+func (d *DB) secretOf(ctx context.Context, query string, id int64, about string) (name string, secret []byte, err error) {
 	var sealed []byte
-	err := d.db.QueryRowContext(ctx, query, id).Scan(&sealed)
+	err = d.db.QueryRowContext(ctx, query, id).Scan(&name, &sealed)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, ErrNotFound
+		return strconv.FormatInt(id, 10), nil, ErrNotFound
 	}
 	if err != nil {
-		return nil, err
+		return name, nil, err
 	}
-	return d.unseal(about, sealed)
+	secret, err = d.unseal(about, sealed)
+	return name, secret, err
 }
 
 // HookSecret is the secret by which a registry proves that its notifications are its
 // own; empty when it sends none.
 func (d *DB) HookSecret(ctx context.Context, id int64) (string, error) {
-	secret, err := d.secretOf(ctx, `SELECT hook_secret FROM registries WHERE id = $1`, id, hookSecretOf(id))
+	name, secret, err := d.secretOf(ctx, `SELECT name, hook_secret FROM registries WHERE id = $1`, id, hookSecretOf(id))
 	if err != nil {
-		return "", fmt.Errorf("registry %d: %w", id, err)
+		return "", fmt.Errorf("registry %s: %w", name, err)
 	}
 	return string(secret), nil
 }

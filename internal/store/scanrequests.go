@@ -25,6 +25,8 @@ type ScanRequest struct {
 	Request string
 }
 
+func scanRequestOf(id string) string { return "scan request " + id }
+
 // RequestScan writes down that a scan of an image with a digest was asked for, which is
 // due as when it was pushed. authorization is what to pull it with, instead of what the
 // registry's settings have; it is sealed, and kept only when there is something to
@@ -41,7 +43,7 @@ func (d *DB) RequestScan(ctx context.Context, registry int64, priority int, n Na
 		}
 		var sealed []byte
 		if authorization != "" && due {
-			if sealed, err = d.seal("scan request "+id, []byte(authorization)); err != nil {
+			if sealed, err = d.seal(scanRequestOf(id), []byte(authorization)); err != nil {
 				return err
 			}
 		}
@@ -81,7 +83,7 @@ func (d *DB) ScanAuthorization(ctx context.Context, manifest int64) (string, err
 	if err != nil {
 		return "", fmt.Errorf("scan request: %w", err)
 	}
-	b, err := d.unseal("scan request "+id, sealed)
+	b, err := d.unseal(scanRequestOf(id), sealed)
 	return string(b), err
 }
 

@@ -12,7 +12,6 @@ func TestScanRequests(t *testing.T) {
 	onEngines(t, func(t *testing.T, db *DB) {
 		ctx, now := t.Context(), time.Now()
 		db.now = func() time.Time { return now }
-		db.key = bytes.Repeat([]byte{7}, KeySize)
 		registry := hookRegistry(t, db)
 		n := Named{Repository: "team/web", Tag: "1", Digest: "sha256:" + strings.Repeat("a", 64)}
 		id, manifest, due, err := db.RequestScan(ctx, registry, 2, n, `{"a":1}`, "Basic c2VjcmV0")

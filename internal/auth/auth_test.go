@@ -2,8 +2,12 @@ package auth
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/crypto/argon2"
@@ -94,5 +98,46 @@ func TestScope(t *testing.T) {
 	}
 	if _, err := ParseRole("known"); err == nil {
 		t.Error("known can be granted")
+	}
+}
+
+// Of tries at the same moment no more are made than of those one after the other; an IPv6
+// network counts as one address.
+func TestTriesAtTheSameMoment(t *testing.T) {
+	db, err := store.OpenDB(t.Context(), filepath.Join(t.TempDir(), "strata.db"), store.DBOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	a := NewAccess(db)
+	for who, most := range map[[2]string]int{{"user ann", ""}: failuresOf, {"", "2001:db8:1:2:"}: failuresFrom} {
+		var made atomic.Int64
+		var all sync.WaitGroup
+		for i := range 2 * failuresFrom {
+			address := fmt.Sprintf("198.51.100.%d", i)
+			if who[1] != "" {
+				address = fmt.Sprintf("%s:%x", who[1], i)
+			}
+			all.Go(func() {
+				switch _, err := a.try(t.Context(), who[0], byAddress(address)); {
+				case err == nil:
+					made.Add(1)
+				case !errors.Is(err, ErrTooOften):
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		// Those that see each other may all give way.
+		if n := int(made.Load()); n > most || n == 0 {
+			t.Errorf("%v: %d tries, want at most %d", who, n, most)
+		}
+	}
+	for address, want := range map[string]string{
+		"192.0.2.1": "address 192.0.2.1", "::ffff:192.0.2.1": "address 192.0.2.1", "fe80::1%eth0": "address fe80::/64", "x": "address x",
+	} {
+		if got := byAddress(address); got != want {
+			t.Errorf("%s: %s, want %s", address, got, want)
+		}
 	}
 }

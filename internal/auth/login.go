@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -34,13 +35,8 @@ func (a *Access) Login(ctx context.Context, name, password, address, agent strin
 	if len(name) > longestUserName || len(password) > 4*longest {
 		return "", nil, ErrDenied
 	}
-	// The failure is written down first and forgotten when it was none: of many tries at
-	// the same moment, each counts.
-	byUser, byAddress := "user "+strings.ToLower(name), "address "+address
-	if err := a.mayTry(ctx, byUser, byAddress); err != nil {
-		return "", nil, err
-	}
-	at, err := a.DB.AddLoginFailure(ctx, byUser, byAddress)
+	byUser, byAddress := "user "+strings.ToLower(name), byAddress(address)
+	at, err := a.try(ctx, byUser, byAddress)
 	if err != nil {
 		return "", nil, err
 	}
@@ -54,14 +50,54 @@ func (a *Access) Login(ctx context.Context, name, password, address, agent strin
 	return a.begin(ctx, u, agent)
 }
 
-func (a *Access) mayTry(ctx context.Context, byUser, byAddress string) error {
+// byAddress is what failures from an address are counted under: of IPv6 the network of 64
+// bits, since whoever has one address of it has all.
+func byAddress(address string) string {
+	if a, err := netip.ParseAddr(address); err == nil {
+		a = a.Unmap().WithZone("")
+		const network = 64
+		if p, err := a.Prefix(network); err == nil && a.Is6() {
+			return "address " + p.String()
+		}
+		address = a.String()
+	}
+	return "address " + address
+}
+
+// try writes down a failure before it is known to be one, which is forgotten when it was
+// none, and ErrTooOften where there were too many: of many tries at the same moment, each
+// counts. byUser may be empty.
+func (a *Access) try(ctx context.Context, byUser, byAddress string) (at time.Time, err error) {
+	// Whoever has failed too often writes no more.
+	if err := a.mayTry(ctx, byUser, byAddress, 0); err != nil {
+		return at, err
+	}
+	who := []string{byAddress}
+	if byUser != "" {
+		who = append(who, byUser)
+	}
+	if at, err = a.DB.AddLoginFailure(ctx, who...); err != nil {
+		return at, err
+	}
+	err = a.mayTry(ctx, byUser, byAddress, 1)
+	if errors.Is(err, ErrTooOften) { // it wasn't tried
+		err = errors.Join(err, a.DB.DropLoginFailure(ctx, at, byUser, byAddress))
+	}
+	return at, err
+}
+
+// mayTry is ErrTooOften for too many failures, besides own ones.
+func (a *Access) mayTry(ctx context.Context, byUser, byAddress string, own int) error {
 	since := a.now().Add(-failuresIn)
 	for who, most := range map[string]int{byUser: failuresOf, byAddress: failuresFrom} {
+		if who == "" {
+			continue
+		}
 		n, err := a.DB.LoginFailures(ctx, who, since)
 		if err != nil {
 			return err
 		}
-		if n >= most {
+		if n-own >= most {
 			return ErrTooOften
 		}
 	}
@@ -118,11 +154,8 @@ func (a *Access) ChangePassword(ctx context.Context, who *Identity, before, afte
 	if err := CheckPassword(who.Name, after); err != nil {
 		return err
 	}
-	byUser, byAddress := "user "+strings.ToLower(who.Name), "address "+address
-	if err := a.mayTry(ctx, byUser, byAddress); err != nil {
-		return err
-	}
-	at, err := a.DB.AddLoginFailure(ctx, byUser, byAddress)
+	byUser, byAddress := "user "+strings.ToLower(who.Name), byAddress(address)
+	at, err := a.try(ctx, byUser, byAddress)
 	if err != nil {
 		return err
 	}
@@ -130,10 +163,18 @@ func (a *Access) ChangePassword(ctx context.Context, who *Identity, before, afte
 	if err != nil {
 		return err
 	}
-	if u.Password, err = a.NewHash(ctx, u.Name, after); err != nil {
+	hash, err := a.NewHash(ctx, u.Name, after)
+	if err != nil {
 		return err
 	}
-	if err := a.DB.UpdateUser(ctx, u); err != nil {
+	// Hashing takes a while, in which someone may have disabled or demoted the user.
+	if err := a.DB.EditUser(ctx, u.ID, func(now *store.User) error {
+		if now.Disabled || now.Password != u.Password {
+			return ErrDenied
+		}
+		now.Password = hash
+		return nil
+	}); err != nil {
 		return err
 	}
 	return a.DB.ForgetLoginFailures(ctx, byUser, byAddress, at)
@@ -163,8 +204,17 @@ func (a *Access) SetupToken(ctx context.Context) (string, error) {
 // Setup makes the first administrator for who has a setup token, and logs them in.
 // ErrDenied for one that is wrong, expired or used.
 func (a *Access) Setup(ctx context.Context, token, name, password, address, agent string) (secret string, who *Identity, err error) {
-	byUser, byAddress := "setup", "address "+address
-	if err := a.mayTry(ctx, byUser, byAddress); err != nil {
+	byAddress := byAddress(address)
+	at, err := a.try(ctx, "", byAddress)
+	if err != nil {
+		return "", nil, err
+	}
+	// Nobody without a token has a password hashed.
+	has, err := a.DB.HasSetup(ctx, hashSecret(token))
+	if err == nil && !has {
+		err = fmt.Errorf("setup: %w", ErrDenied)
+	}
+	if err != nil {
 		return "", nil, err
 	}
 	hash, err := a.NewHash(ctx, name, password)
@@ -174,12 +224,12 @@ func (a *Access) Setup(ctx context.Context, token, name, password, address, agen
 	u := &store.User{Name: name, Password: hash, Grants: []store.Grant{{Role: string(Administrator), Repository: "**"}}}
 	u.ID, err = a.DB.FirstAdministrator(ctx, hashSecret(token), u)
 	if errors.Is(err, store.ErrNotFound) {
-		if _, err := a.DB.AddLoginFailure(ctx, byUser, byAddress); err != nil {
-			return "", nil, err
-		}
 		return "", nil, fmt.Errorf("setup: %w", ErrDenied)
 	}
 	if err != nil {
+		return "", nil, err
+	}
+	if err := a.DB.DropLoginFailure(ctx, at, "", byAddress); err != nil {
 		return "", nil, err
 	}
 	return a.begin(ctx, u, agent)

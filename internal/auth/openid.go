@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
@@ -120,14 +122,25 @@ func (o *OpenID) finish(ctx context.Context, f Flow, state, code string) (*store
 	return o.user(id, claims)
 }
 
-// user is the user whom claims tell of.
+// validName tells whether it can be a user's name, as those that administrators give.
+func validName(name string) bool {
+	return name != "" && len(name) <= longestUserName && utf8.ValidString(name) && !strings.ContainsFunc(name, func(c rune) bool {
+		return c == '/' || unicode.IsSpace(c) || !unicode.IsGraphic(c)
+	})
+}
+
+// user is the user whom claims tell of; without grants, one who is not to be let in.
 func (o *OpenID) user(id *oidc.IDToken, claims map[string]any) (*store.User, error) {
 	u := &store.User{Subject: id.Issuer + " " + id.Subject}
 	u.Email, _ = claims["email"].(string)
 	for _, claim := range []string{"preferred_username", "email", "sub"} {
-		if u.Name, _ = claims[claim].(string); u.Name != "" {
+		if u.Name, _ = claims[claim].(string); validName(u.Name) {
 			break
 		}
+		u.Name = ""
+	}
+	if u.Name == "" {
+		return nil, fmt.Errorf("OpenID provider %s: %w: none of preferred_username, email and sub is a name without spaces and slashes", o.Issuer, ErrDenied)
 	}
 	claim := o.RoleClaim
 	if claim == "" {
@@ -136,9 +149,6 @@ func (o *OpenID) user(id *oidc.IDToken, claims map[string]any) (*store.User, err
 	grants := o.Everyone
 	for _, group := range groups(claims, claim) {
 		grants = append(grants[:len(grants):len(grants)], o.Roles[group]...)
-	}
-	if len(grants) == 0 {
-		return nil, fmt.Errorf("login of %s: %w: none of the groups in the claim %q has a role here", u.Name, ErrDenied, claim)
 	}
 	for _, g := range grants {
 		u.Grants = append(u.Grants, store.Grant{Role: string(g.Role), Repository: g.Repository})
@@ -178,19 +188,39 @@ func (a *Access) LoginWith(ctx context.Context, o *OpenID, f Flow, state, code, 
 	u, err := a.DB.UserWithSubject(ctx, told.Subject)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		u = told
+		if u = told; len(u.Grants) == 0 {
+			return "", nil, withoutRole(u)
+		}
 		if u.ID, err = a.DB.CreateUser(ctx, u); err != nil {
 			return "", nil, err
 		}
 	case err != nil:
 		return "", nil, err
-	case u.Disabled:
-		return "", nil, fmt.Errorf("login of %s: %w", u.Name, ErrDenied)
 	default:
-		u.Email, u.Grants = told.Email, told.Grants
-		if err := a.DB.UpdateUser(ctx, u); err != nil {
+		if err := a.told(ctx, u, told); err != nil {
 			return "", nil, err
 		}
 	}
 	return a.begin(ctx, u, agent)
+}
+
+// told writes down what the provider says of a user that is known. Who has no role any
+// more is not let in, and loses what they had: their tokens must not outlive it.
+func (a *Access) told(ctx context.Context, u, told *store.User) error {
+	err := a.DB.EditUser(ctx, u.ID, func(now *store.User) error {
+		if now.Disabled {
+			return fmt.Errorf("login of %s: %w", u.Name, ErrDenied)
+		}
+		now.Email, now.Grants = told.Email, told.Grants
+		return nil
+	})
+	u.Email, u.Grants = told.Email, told.Grants
+	if len(told.Grants) == 0 {
+		return errors.Join(withoutRole(u), err)
+	}
+	return err
+}
+
+func withoutRole(u *store.User) error {
+	return fmt.Errorf("login of %s: %w: none of the groups that the provider tells of has a role here", u.Name, ErrDenied)
 }

@@ -150,21 +150,27 @@ func (s *Server) updateUser(ctx context.Context, in *struct {
 	if u.Subject != "" && (b.Password != nil || b.Grants != nil) {
 		return nil, huma.Error422UnprocessableEntity("the OpenID provider says what this user may do; change it there")
 	}
-	if b.Email != nil {
-		u.Email = *b.Email
-	}
-	if b.Disabled != nil {
-		u.Disabled = *b.Disabled
-	}
-	if b.Grants != nil {
-		u.Grants = storeGrants(*b.Grants)
-	}
+	var hash string
 	if b.Password != nil {
-		if u.Password, err = s.access.NewHash(ctx, u.Name, *b.Password); err != nil {
+		if hash, err = s.access.NewHash(ctx, u.Name, *b.Password); err != nil {
 			return nil, s.failAuth(ctx, err)
 		}
 	}
-	if err := s.o.DB.UpdateUser(ctx, u); err != nil {
+	if err := s.o.DB.EditUser(ctx, u.ID, func(now *store.User) error {
+		if b.Email != nil {
+			now.Email = *b.Email
+		}
+		if b.Disabled != nil {
+			now.Disabled = *b.Disabled
+		}
+		if b.Grants != nil {
+			now.Grants = storeGrants(*b.Grants)
+		}
+		if b.Password != nil {
+			now.Password = hash
+		}
+		return nil
+	}); err != nil {
 		return nil, s.fail(ctx, err)
 	}
 	return s.changedUser(ctx, "update-user", u.Name)

@@ -151,6 +151,27 @@ func TestOpenID(t *testing.T) {
 		if status, me := login(); status != http.StatusOK || len(me.Grants) != 1 || me.Grants[0] != (Grant{auth.Viewer, "r/web/**"}) {
 			t.Errorf("%d %+v", status, me)
 		}
+		// Who has no role there any more has none here, whatever they made before.
+		ann, err := db.UserNamed(t.Context(), "ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		web := auth.Grant{Role: auth.Viewer, Repository: "r/web/**"}
+		token, _, err := s.access.NewToken(t.Context(), &auth.Identity{Name: "ann", UserID: ann.ID, Grants: []auth.Grant{web}}, "ci", web, time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.callAs(t, token, "GET", "/api/v1/images", nil, nil); got != http.StatusOK {
+			t.Errorf("token: %d", got)
+		}
+		roles()
+		if status, _ := login(); status != http.StatusUnauthorized {
+			t.Errorf("without a group any more: %d", status)
+		}
+		if got := s.callAs(t, token, "GET", "/api/v1/images", nil, nil); got != http.StatusForbidden {
+			t.Errorf("token of who has no role any more: %d", got)
+		}
+		roles("web")
 		if got := s.call(t, "PATCH", "/api/v1/users/ann", map[string]any{"disabled": true}, nil); got != http.StatusOK {
 			t.Fatal(got)
 		}
@@ -162,7 +183,12 @@ func TestOpenID(t *testing.T) {
 		if status, _ := login(); status != http.StatusConflict {
 			t.Errorf("a taken name: %d", status)
 		}
-		p.claims["preferred_username"] = "eve"
+		// What is no name is passed over.
+		p.claims["sub"], p.claims["preferred_username"], p.claims["email"] = "4713", "root\n/x", "eve@example.com"
+		if status, me := login(); status != http.StatusOK || me.Name != "eve@example.com" {
+			t.Errorf("%d %+v", status, me)
+		}
+		p.claims["sub"], p.claims["preferred_username"] = "4714", "eve"
 		p.nonce = "replayed"
 		if status, _ := login(); status != http.StatusUnauthorized {
 			t.Errorf("another nonce: %d", status)

@@ -169,6 +169,12 @@ func (d *DB) ForgetLoginFailures(ctx context.Context, user, address string, at t
 	return err
 }
 
+// DropLoginFailure takes back what AddLoginFailure noted at a time.
+func (d *DB) DropLoginFailure(ctx context.Context, at time.Time, user, address string) error {
+	_, err := d.db.ExecContext(ctx, `DELETE FROM login_failures WHERE at = $1 AND (who = $2 OR who = $3)`, at.UnixMicro(), user, address)
+	return err
+}
+
 // DeleteExpiredCredentials deletes sessions that expired or were not used for idle,
 // and failures to log in older than a day.
 func (d *DB) DeleteExpiredCredentials(ctx context.Context, idle time.Duration) error {

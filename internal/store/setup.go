@@ -21,32 +21,49 @@ func (d *DB) AddSetup(ctx context.Context, hash []byte, until time.Time) error {
 	return err
 }
 
+// HasSetup tells whether it is a setup token that is still good.
+func (d *DB) HasSetup(ctx context.Context, hash []byte) (bool, error) {
+	var until []byte
+	err := d.db.QueryRowContext(ctx, `SELECT value FROM settings WHERE name = $1`, setupName(hash)).Scan(&until)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	at, err := strconv.ParseInt(string(until), 10, 64)
+	return err == nil && d.now().UnixMicro() <= at, nil
+}
+
 // FirstAdministrator makes a user for who has a setup token, while no one administers
 // the server; then no such token is good any more. ErrNotFound when it isn't one,
-// ErrConflict when someone was first.
+// ErrConflict when someone was first, also by another token at the same time.
 func (d *DB) FirstAdministrator(ctx context.Context, hash []byte, u *User) (int64, error) {
-	var until []byte
-	err := d.db.QueryRowContext(ctx, `DELETE FROM settings WHERE name = $1 RETURNING value`, setupName(hash)).Scan(&until)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, fmt.Errorf("setup token: %w", ErrNotFound)
+	has, err := d.HasSetup(ctx, hash)
+	if err == nil && !has {
+		err = fmt.Errorf("setup token: %w", ErrNotFound)
 	}
 	if err != nil {
 		return 0, err
 	}
-	at, err := strconv.ParseInt(string(until), 10, 64)
-	if err != nil || d.now().UnixMicro() > at {
-		return 0, fmt.Errorf("setup token: %w", ErrNotFound)
-	}
-	has, err := d.HasAdministrator(ctx)
-	if err == nil && has {
-		err = fmt.Errorf("%w: the server has an administrator", ErrConflict)
-	}
-	if err == nil {
-		u.ID, err = d.CreateUser(ctx, u)
-	}
-	if err != nil { // the token has done nothing: it stays good
-		return 0, errors.Join(err, d.AddSetup(ctx, hash, time.UnixMicro(at)))
-	}
-	_, err = d.db.ExecContext(ctx, `DELETE FROM settings WHERE name LIKE 'setup %'`)
+	err = d.inTx(ctx, func(tx *sql.Tx) error {
+		if err := lockUsers(ctx, tx); err != nil {
+			return err
+		}
+		if err := changed(tx.ExecContext(ctx, `DELETE FROM settings WHERE name = $1`, setupName(hash))); err != nil {
+			return fmt.Errorf("setup token: %w", err)
+		}
+		switch err := administratorLeft(ctx, tx); {
+		case err == nil:
+			return fmt.Errorf("%w: the server has an administrator", ErrConflict)
+		case !errors.Is(err, ErrLastAdministrator):
+			return err
+		}
+		if u.ID, err = d.createUser(ctx, tx, u); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `DELETE FROM settings WHERE name LIKE 'setup %'`)
+		return err
+	})
 	return u.ID, err
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -34,48 +35,81 @@ var ErrLastAdministrator = fmt.Errorf("%w: the server needs an administrator who
 
 // CreateUser makes a user with grants and gives its id; ErrConflict when the name or
 // the subject is taken.
-func (d *DB) CreateUser(ctx context.Context, u *User) (int64, error) {
-	var id int64
-	err := d.inTx(ctx, func(tx *sql.Tx) error {
-		err := tx.QueryRowContext(ctx, `INSERT INTO users (name, email, password, subject, disabled, created_at)
-			VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING id`,
-			u.Name, u.Email, u.Password, u.Subject, u.Disabled, d.now().UnixMicro()).Scan(&id)
-		if errors.Is(err, sql.ErrNoRows) {
-			return fmt.Errorf("user %q: %w: the name is taken", u.Name, ErrConflict)
-		}
-		if err != nil {
-			return err
-		}
-		return writeGrants(ctx, tx, id, u.Grants)
+func (d *DB) CreateUser(ctx context.Context, u *User) (id int64, err error) {
+	err = d.inTx(ctx, func(tx *sql.Tx) error {
+		id, err = d.createUser(ctx, tx, u)
+		return err
 	})
 	return id, err
+}
+
+func (d *DB) createUser(ctx context.Context, tx *sql.Tx, u *User) (id int64, err error) {
+	err = tx.QueryRowContext(ctx, `INSERT INTO users (name, email, password, subject, disabled, created_at)
+		VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING id`,
+		u.Name, u.Email, u.Password, u.Subject, u.Disabled, d.now().UnixMicro()).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, fmt.Errorf("user %q: %w: the name is taken", u.Name, ErrConflict)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return id, writeGrants(ctx, tx, id, u.Grants)
 }
 
 // UpdateUser writes all but the name and the times of a user. Who is disabled or
 // gets another password has no session any more.
 func (d *DB) UpdateUser(ctx context.Context, u *User) error {
 	return d.inTx(ctx, func(tx *sql.Tx) error {
-		var before string
-		if err := tx.QueryRowContext(ctx, `SELECT password FROM users WHERE id = $1`, u.ID).Scan(&before); err != nil {
-			return notFound(err, "user", u.Name)
-		}
-		if _, err := tx.ExecContext(ctx, `UPDATE users SET email = $2, password = $3, subject = $4, disabled = $5 WHERE id = $1`,
-			u.ID, u.Email, u.Password, u.Subject, u.Disabled); err != nil {
+		if err := lockUsers(ctx, tx); err != nil {
 			return err
 		}
-		if u.Disabled || u.Password != before {
-			if _, err := tx.ExecContext(ctx, `DELETE FROM sessions WHERE user_id = $1`, u.ID); err != nil {
-				return err
-			}
-		}
-		if _, err := tx.ExecContext(ctx, `DELETE FROM grants WHERE subject_user = $1`, u.ID); err != nil {
-			return err
-		}
-		if err := writeGrants(ctx, tx, u.ID, u.Grants); err != nil {
-			return err
-		}
-		return administratorLeft(ctx, tx)
+		return updateUser(ctx, tx, u)
 	})
+}
+
+// EditUser changes a user as it is at that moment, so that two who change one at the same
+// time don't undo each other's change; change gives an error for what must not be.
+func (d *DB) EditUser(ctx context.Context, id int64, change func(*User) error) error {
+	return d.inTx(ctx, func(tx *sql.Tx) error {
+		if err := lockUsers(ctx, tx); err != nil {
+			return err
+		}
+		var u User
+		if err := scanUser(tx.QueryRowContext(ctx, `SELECT `+userColumns+` FROM users u WHERE u.id = $1`, id), &u); err != nil {
+			return notFound(err, "user", strconv.FormatInt(id, 10))
+		}
+		var err error
+		if u.Grants, err = grantsOf(ctx, tx, id); err != nil {
+			return err
+		}
+		if err := change(&u); err != nil {
+			return err
+		}
+		return updateUser(ctx, tx, &u)
+	})
+}
+
+func updateUser(ctx context.Context, tx *sql.Tx, u *User) error {
+	var before string
+	if err := tx.QueryRowContext(ctx, `SELECT password FROM users WHERE id = $1`, u.ID).Scan(&before); err != nil {
+		return notFound(err, "user", u.Name)
+	}
+	if _, err := tx.ExecContext(ctx, `UPDATE users SET email = $2, password = $3, subject = $4, disabled = $5 WHERE id = $1`,
+		u.ID, u.Email, u.Password, u.Subject, u.Disabled); err != nil {
+		return err
+	}
+	if u.Disabled || u.Password != before {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM sessions WHERE user_id = $1`, u.ID); err != nil {
+			return err
+		}
+	}
+	if _, err := tx.ExecContext(ctx, `DELETE FROM grants WHERE subject_user = $1`, u.ID); err != nil {
+		return err
+	}
+	if err := writeGrants(ctx, tx, u.ID, u.Grants); err != nil {
+		return err
+	}
+	return administratorLeft(ctx, tx)
 }
 
 // UpgradePassword replaces the hash of a password by another of the same password,
@@ -88,6 +122,9 @@ func (d *DB) UpgradePassword(ctx context.Context, user int64, before, after stri
 // DeleteUser deletes a user with its sessions and tokens.
 func (d *DB) DeleteUser(ctx context.Context, name string) error {
 	return d.inTx(ctx, func(tx *sql.Tx) error {
+		if err := lockUsers(ctx, tx); err != nil {
+			return err
+		}
 		if err := changed(tx.ExecContext(ctx, `DELETE FROM users WHERE name = $1`, name)); err != nil {
 			return fmt.Errorf("user %q: %w", name, err)
 		}
@@ -95,14 +132,18 @@ func (d *DB) DeleteUser(ctx context.Context, name string) error {
 	})
 }
 
-// administratorLeft holds the tables against being changed at the same time: two
+// lockUsers holds users and what they may do against being changed at the same time: two
 // administrators that demote each other would both see one left.
-func administratorLeft(ctx context.Context, tx *sql.Tx) error {
+func lockUsers(ctx context.Context, tx *sql.Tx) error {
 	// A row that every such change writes is the lock that both engines have.
-	if _, err := tx.ExecContext(ctx, `INSERT INTO settings (name, value) VALUES ('administrators', $1)
-		ON CONFLICT (name) DO UPDATE SET value = excluded.value`, []byte{}); err != nil {
-		return err
-	}
+	_, err := tx.ExecContext(ctx, `INSERT INTO settings (name, value) VALUES ('administrators', $1)
+		ON CONFLICT (name) DO UPDATE SET value = excluded.value`, []byte{})
+	return err
+}
+
+// administratorLeft is ErrLastAdministrator when there is none any more; lockUsers comes
+// before.
+func administratorLeft(ctx context.Context, tx *sql.Tx) error {
 	var left bool
 	if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM users WHERE NOT disabled AND `+administers+`)`).Scan(&left); err != nil {
 		return err
@@ -189,7 +230,13 @@ func (d *DB) Users(ctx context.Context, after string, limit int) ([]User, error)
 }
 
 func (d *DB) grants(ctx context.Context, user int64) ([]Grant, error) {
-	rows, err := d.db.QueryContext(ctx, `SELECT role, repository FROM grants WHERE subject_user = $1 ORDER BY role, repository`, user)
+	return grantsOf(ctx, d.db, user)
+}
+
+func grantsOf(ctx context.Context, in interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}, user int64) ([]Grant, error) {
+	rows, err := in.QueryContext(ctx, `SELECT role, repository FROM grants WHERE subject_user = $1 ORDER BY role, repository`, user)
 	if err != nil {
 		return nil, err
 	}

@@ -61,14 +61,23 @@ func TestRealUpdateEqualsImport(t *testing.T) {
 	}
 }
 
-// All of the mirror is read, not a record is lost.
-func TestRealImport(t *testing.T) {
+// TestRealAdvisories imports all of the mirror, which takes long, and looks at what it
+// is good for.
+func TestRealAdvisories(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.db")
 	start := time.Now()
 	s := mustUpdate(t, path, openMirror(t, feedsDir(t, "osv")), UpdateOptions{
 		Ecosystems: []string{"all"}, KEV: filepath.Join(feedsDir(t, "kev"), "known_exploited_vulnerabilities.json"),
 	})
 	t.Logf("imported in %v", time.Since(start))
+	db := openAdvisories(t, path)
+	t.Run("import", func(t *testing.T) { checkRealImport(t, &s, db) })
+	t.Run("findings", func(t *testing.T) { checkRealFindings(t, db) })
+	t.Run("plans", func(t *testing.T) { checkRealPlans(t, db) })
+}
+
+// checkRealImport: all of the mirror is read, not a record is lost.
+func checkRealImport(t *testing.T, s *UpdateSummary, a *Advisories) {
 	records := map[string]int{}
 	for _, e := range s.Ecosystems {
 		records[e.Ecosystem] = e.Records
@@ -85,7 +94,6 @@ func TestRealImport(t *testing.T) {
 	if s.Lists[0].Entries != 1404 {
 		t.Errorf("KEV has %d entries, want 1404", s.Lists[0].Entries)
 	}
-	a := openAdvisories(t, path)
 	facts, err := a.Facts(t.Context(), []string{"GHSA-jfh8-c2jp-5v3q"})
 	if err != nil || len(facts) != 1 {
 		t.Fatalf("%v, %v", facts, err)

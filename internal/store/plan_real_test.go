@@ -1,7 +1,6 @@
 package store
 
 import (
-	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -12,12 +11,9 @@ import (
 	"strata/internal/remedy"
 )
 
-// TestRealPlansHoldWhatTheySay: with the versions that a plan asks for, real
+// checkRealPlans: with the versions that a plan asks for, real
 // advisories find just what it says stays and comes.
-func TestRealPlansHoldWhatTheySay(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "a.db")
-	mustUpdate(t, path, openMirror(t, feedsDir(t, "osv")), UpdateOptions{Ecosystems: []string{"all"}})
-	db := openAdvisories(t, path)
+func checkRealPlans(t *testing.T, db *Advisories) {
 	for name, distro := range map[string]inventory.Distro{
 		"node-app": {ID: "debian", VersionID: "12"}, "go-app": {}, "alpine-311": {ID: "alpine", VersionID: "3.11.3"}, "debian12-slim": {ID: "debian", VersionID: "12"},
 	} {

@@ -3,6 +3,7 @@ package inventory
 import (
 	"encoding/binary"
 	"errors"
+	"math"
 	"path"
 	"slices"
 	"strings"
@@ -332,21 +333,28 @@ func commonPrefix(a, b string) int {
 var errListing = errors.New("damaged listing of a layer")
 
 // UnmarshalBinary reads what AppendBinary wrote.
-func (ps *Paths) UnmarshalBinary(b []byte) error {
+func (ps *Paths) UnmarshalBinary(b []byte) error { return ps.UnmarshalAtMost(b, math.MaxInt) }
+
+// UnmarshalAtMost is UnmarshalBinary of what anyone may have written: it is an error when
+// it would take more memory than some bytes. As lines share what they begin with, few bytes
+// can tell of many.
+func (ps *Paths) UnmarshalAtMost(b []byte, most int) error {
 	r := listingReader{b: b}
 	n := r.number()
 	// A line takes at least three bytes: a liar can't make us allocate more.
-	if r.bad || n > uint64(len(b))/3+1 {
+	if r.bad || n > uint64(len(b))/3+1 || n > uint64(most)/pathBytes {
 		return errListing
 	}
+	left := uint64(most) - n*pathBytes
 	out := make(Paths, 0, n)
 	last := ""
 	for range n {
 		kind := PathKind(r.bytes(1)[0])
 		shared, rest := r.number(), r.number()
-		if r.bad || shared > uint64(len(last)) || !kind.valid() {
+		if r.bad || shared > uint64(len(last)) || !kind.valid() || shared > left {
 			return errListing
 		}
+		left -= shared
 		p := Path{Kind: kind, Path: last[:shared] + string(r.bytes(rest))}
 		if kind == PathSymlink {
 			p.Target = string(r.bytes(r.number()))
@@ -363,6 +371,9 @@ func (ps *Paths) UnmarshalBinary(b []byte) error {
 	*ps = out
 	return nil
 }
+
+// pathBytes is what a Path takes besides its texts: its kind and two strings.
+const pathBytes = 40
 
 // A listingReader reads the parts of a listing; bad is set once one is missing.
 type listingReader struct {

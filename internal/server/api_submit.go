@@ -96,14 +96,24 @@ func (s *Server) missingLayers(ctx context.Context, m *image.Image, unreadable m
 	return missing, nil
 }
 
+// beginSubmission waits for a place among those that are worked on, which done gives back:
+// each holds what is in layers in memory.
+func (s *Server) beginSubmission(ctx context.Context) (done func(), err error) {
+	select {
+	case s.submitting <- struct{}{}:
+		return func() { <-s.submitting }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
 // reportSubmitted makes the report, and keeps what is in the image.
 func (s *Server) reportSubmitted(ctx context.Context, registry string, in *Submission, m *image.Image, text *bytes.Buffer) error {
-	select { // each holds the inventories of an image in memory
-	case s.submitting <- struct{}{}:
-		defer func() { <-s.submitting }()
-	case <-ctx.Done():
-		return ctx.Err()
+	done, err := s.beginSubmission(ctx)
+	if err != nil {
+		return err
 	}
+	defer done()
 	user := auth.From(ctx).UserID
 	below, err := s.o.DB.ImagesBelow(ctx, m)
 	if err != nil {
@@ -156,6 +166,11 @@ func (s *Server) submitLayer(ctx context.Context, in *struct {
 	if in.AnalyzerSet != analyzer.SetVersion {
 		return nil, huma.Error409Conflict(fmt.Sprintf("the client's analyzers are of version %s, the server's of %s: use the same version of strata", in.AnalyzerSet, analyzer.SetVersion))
 	}
+	done, err := s.beginSubmission(ctx)
+	if err != nil {
+		return nil, s.fail(ctx, err)
+	}
+	defer done()
 	l, err := store.DecodeLayer(in.RawBody)
 	if err != nil {
 		return nil, huma.Error422UnprocessableEntity("this is not what is in a layer", err)

@@ -183,7 +183,7 @@ func (s *Server) within(ctx context.Context, method, path string, body []byte) (
 	}
 	text := problem.Detail
 	for _, e := range problem.Errors {
-		text += "; " + e.Error()
+		text += "; " + e.Message + " (" + e.Location + ")" // without the value, which may be a password
 	}
 	return w.status, errors.New(text)
 }

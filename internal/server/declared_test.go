@@ -38,6 +38,10 @@ func TestDeclared(t *testing.T) {
 		if err := apply(`{"name": "ann", "grants": [{"role": "king"}]}`); err == nil || !strings.Contains(err.Error(), "body.grants[0].role") {
 			t.Errorf("%v", err)
 		}
+		// What is refused may be a secret: it is in the log then.
+		if err := apply(`{"name": "ann", "pasword": "correct horse battery"}`); err == nil || strings.Contains(err.Error(), "correct horse") || !strings.Contains(err.Error(), "body") {
+			t.Errorf("%v", err)
+		}
 		if log, err := db.AuditLog(t.Context(), 0, 1); err != nil || log[0].Actor != "strata.yaml (settings)" {
 			t.Errorf("%+v, %v", log, err)
 		}

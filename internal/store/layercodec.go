@@ -19,8 +19,14 @@ import (
 // bytes. The largest of real images, with 100,000 files, has some 3 MB.
 const MaxSubmittedLayer = 32 << 20
 
-// maxSubmittedDecoded bounds what one may decode to.
-const maxSubmittedDecoded = 256 << 20
+// What one may decode to: the bytes of its document and listing, the objects in the
+// document, which take some hundred times the bytes that an empty one has, and the bytes
+// that its paths take in memory. Real ones need less than a tenth of it.
+const (
+	maxSubmittedDecoded = 64 << 20
+	maxSubmittedObjects = 500_000
+	maxSubmittedPaths   = 256 << 20
+)
 
 // EncodeLayer is what is in a layer in the compact form in which it is kept: zstd of
 // the length of its JSON, the JSON, and the listing of its files.
@@ -65,6 +71,9 @@ func decodeSubmitted(dec *zstd.Decoder, b []byte) (*inventory.Layer, error) {
 		return nil, errors.New("it is cut off")
 	}
 	doc, listing := raw[size:size+int(n)], raw[size+int(n):]
+	if bytes.Count(doc, []byte{'{'}) > maxSubmittedObjects {
+		return nil, fmt.Errorf("more than %d objects", maxSubmittedObjects)
+	}
 	l := &inventory.Layer{}
 	d := json.NewDecoder(bytes.NewReader(doc))
 	d.DisallowUnknownFields() // another version of the program would lose what they say
@@ -77,7 +86,7 @@ func decodeSubmitted(dec *zstd.Decoder, b []byte) (*inventory.Layer, error) {
 	if l.Size < 0 || l.Entries < 0 {
 		return nil, errors.New("a size is negative")
 	}
-	if err := l.Paths.UnmarshalBinary(listing); err != nil {
+	if err := l.Paths.UnmarshalAtMost(listing, maxSubmittedPaths); err != nil {
 		return nil, err
 	}
 	if _, err := l.FileDigests(l.Paths); err != nil {

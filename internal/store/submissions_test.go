@@ -61,11 +61,26 @@ func TestDecodeLayer(t *testing.T) {
 		"no digests":   pack(t, `{"diff_id": "`+id+`", "digests": "AA=="}`, append([]byte{1, byte(inventory.PathFile), 0, 1}, 'a')),
 		"no listing":   pack(t, `{"diff_id": "`+id+`"}`, nil),
 		"bomb":         pack(t, strings.Repeat(" ", maxSubmittedDecoded), []byte{0}),
+		"objects":      pack(t, `{"diff_id": "`+id+`", "packages": [{}`+strings.Repeat(",{}", maxSubmittedObjects)+`]}`, []byte{0}),
+		"long paths":   pack(t, `{"diff_id": "`+id+`"}`, longPaths(maxSubmittedPaths)),
 	} {
 		if l, err := DecodeLayer(b); err == nil {
 			t.Errorf("%s: %+v, no error", name, l)
 		}
 	}
+}
+
+// longPaths is a listing of some kilobytes whose paths take more bytes than that: each line
+// has all of the one before, and a character more.
+func longPaths(bytes int) []byte {
+	const length = 64 << 10
+	lines := bytes / length
+	b := binary.AppendUvarint(nil, uint64(lines)+1)
+	b = append(binary.AppendUvarint(append(b, byte(inventory.PathFile), 0), length), strings.Repeat("a", length)...)
+	for i := range lines {
+		b = append(binary.AppendUvarint(append(b, byte(inventory.PathFile)), uint64(length+i)), 1, 'a')
+	}
+	return b
 }
 
 func FuzzDecodeLayer(f *testing.F) {

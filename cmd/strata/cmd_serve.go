@@ -146,13 +146,32 @@ func (a *app) serve(ctx context.Context, o *serveOptions) (err error) {
 	if location == "" {
 		location = filepath.Join(dir, "strata.db")
 	}
+	var db *store.DB
+	run.Open = func(ctx context.Context, run *server.RunOptions) error {
+		err := o.open(ctx, run, location, keys, dir, log)
+		db = run.DB
+		return err
+	}
+	defer func() {
+		if db != nil {
+			err = errors.Join(err, db.Close())
+		}
+	}()
+	run.Started = func(url, setup string) {
+		log.Info("listening", "url", url, "version", version(), "workers", run.Workers)
+		a.sayFirstSteps(url, setup)
+	}
+	return server.Run(ctx, *run)
+}
+
+// open opens the database, and makes what works on it.
+func (o *serveOptions) open(ctx context.Context, run *server.RunOptions, location string, keys [][]byte, dir string, log *slog.Logger) error {
 	db, err := store.OpenDB(ctx, location, keyOptions(keys))
 	if err != nil {
 		return openError(err, o.key.file)
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
 	if err := warnOfLostSecrets(ctx, db, log); err != nil {
-		return err
+		return errors.Join(err, db.Close())
 	}
 	run.DB = db
 	layers := &jobs.Layers{DB: db, Limit: int(o.memory) / 8}
@@ -160,11 +179,7 @@ func (a *app) serve(ctx context.Context, o *serveOptions) (err error) {
 	court := &jobs.Court{DB: db, Reports: run.Reports, Log: log}
 	run.Judge, run.Try = court.Judge, court.Try
 	run.Works = o.works(db, layers, court, dir, log)
-	run.Started = func(url, setup string) {
-		log.Info("listening", "url", url, "version", version(), "workers", run.Workers)
-		a.sayFirstSteps(url, setup)
-	}
-	return server.Run(ctx, *run)
+	return nil
 }
 
 // check says what of the flags doesn't go together.

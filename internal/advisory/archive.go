@@ -51,16 +51,16 @@ func (m *Mirror) archive(ctx context.Context, ecosystem, name string) (*Archive,
 		return newZipArchive(at, size, r)
 	}
 	defer r.Close()
-	f, size, err := spool(r, m.tempDir)
+	f, size, err := spool(r, m.tempDir, maxArchiveBytes)
 	if err != nil {
 		return nil, err
 	}
 	return newZipArchive(f, size, f)
 }
 
-// spool copies r to a temporary file that no longer has a name, so that no exit
+// spool copies r, of at most so many bytes, to a temporary file that no longer has a name, so that no exit
 // of the process leaves it behind.
-func spool(r io.Reader, dir string) (*os.File, int64, error) {
+func spool(r io.Reader, dir string, most int64) (*os.File, int64, error) {
 	f, err := os.CreateTemp(dir, "strata-osv-*.zip")
 	if err != nil {
 		return nil, 0, err
@@ -68,9 +68,9 @@ func spool(r io.Reader, dir string) (*os.File, int64, error) {
 	if err := os.Remove(f.Name()); err != nil {
 		return nil, 0, errors.Join(err, f.Close())
 	}
-	n, err := io.Copy(f, io.LimitReader(r, maxArchiveBytes+1))
-	if err == nil && n > maxArchiveBytes {
-		err = fmt.Errorf("more than the limit of %d bytes", int64(maxArchiveBytes))
+	n, err := io.Copy(f, io.LimitReader(r, most+1))
+	if err == nil && n > most {
+		err = fmt.Errorf("more than the limit of %d bytes", most)
 	}
 	if err != nil {
 		return nil, 0, errors.Join(err, f.Close())

@@ -31,6 +31,7 @@ const (
 	maxEcosystemsBytes = 1 << 20
 	maxModifiedBytes   = 512 << 20
 	maxArchiveBytes    = 16 << 30
+	maxListBytes       = 512 << 20
 )
 
 // MirrorOptions of OpenMirror. The zero value is useful.
@@ -235,6 +236,24 @@ func OpenList(ctx context.Context, location string, o MirrorOptions) (io.ReadClo
 		return nil, fmt.Errorf("%s: %w", Redact(location), err)
 	}
 	return r, nil
+}
+
+// SpoolList is OpenList, but all of what comes over the network is here before it
+// returns: in a temporary file without a name.
+func SpoolList(ctx context.Context, location string, o MirrorOptions) (io.ReadCloser, error) {
+	r, err := OpenList(ctx, location, o)
+	if err != nil || !isWeb(location) {
+		return r, err
+	}
+	defer r.Close()
+	f, _, err := spool(r, o.TempDir, maxListBytes)
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", Redact(location), err)
+	}
+	return f, nil
 }
 
 // Redact is a URL or path as it may be shown and stored: without a password, and

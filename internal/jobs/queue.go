@@ -45,6 +45,7 @@ type Queue struct {
 	// stopped ends what goes on besides the jobs.
 	stopped context.CancelFunc
 	ended   chan struct{}
+	atWork  atWork
 }
 
 // The queues of River: images for CI and pushes have workers of their own, and so
@@ -94,6 +95,9 @@ func New(ctx context.Context, o Options) (*Queue, error) {
 	}
 	if o.Backoff == nil {
 		o.Backoff = Backoff
+	}
+	if o.Instance == "" {
+		o.Instance = rand.Text()
 	}
 	q := &Queue{o: o, works: map[Kind]Work{}}
 	for _, w := range o.Works {
@@ -176,6 +180,7 @@ func (w *worker) NextRetry(job *river.Job[args]) time.Time {
 
 // Work implements river.Worker.
 func (w *worker) Work(ctx context.Context, job *river.Job[args]) error {
+	defer w.queue.atWork.begin(job.ID)()
 	name := string(w.work.Kind) + " " + job.Args.Key
 	if !w.work.Together {
 		const again = time.Second
@@ -215,7 +220,7 @@ func (w *worker) do(ctx context.Context, key string) error {
 		return w.work.Do(ctx, key)
 	}
 	db, name := w.queue.o.DB, string(w.work.Kind)
-	if err := db.ScheduleStarted(ctx, name); err != nil {
+	if err := db.ScheduleStarted(ctx, name, w.queue.o.Instance); err != nil {
 		return err
 	}
 	err := w.work.Do(ctx, key)

@@ -28,6 +28,8 @@ type client struct {
 	retry         func(context.Context, int64) (*rivertype.JobRow, error)
 	remove        func(context.Context, int64) (*rivertype.JobRow, error)
 	close         func() error
+	// exec changes rows of River's tables, where it has no way to.
+	exec func(ctx context.Context, query string, args ...any) (rows int64, err error)
 }
 
 // openClient makes a client and the tables of River.
@@ -38,6 +40,10 @@ func openClient(ctx context.Context, db *store.DB, c *river.Config) (made client
 			made, err = postgresClient(ctx, db, c)
 			return err
 		})
+		made.exec = func(ctx context.Context, query string, args ...any) (int64, error) {
+			tag, err := db.Pool().Exec(ctx, query, args...)
+			return tag.RowsAffected(), err
+		}
 		return made, err
 	}
 	// A file of its own: River writes all the time, and SQLite has one writer.
@@ -50,6 +56,13 @@ func openClient(ctx context.Context, db *store.DB, c *river.Config) (made client
 		return client{}, errors.Join(err, file.Close())
 	}
 	made.close = file.Close
+	made.exec = func(ctx context.Context, query string, args ...any) (int64, error) {
+		r, err := file.ExecContext(ctx, query, args...)
+		if err != nil {
+			return 0, err
+		}
+		return r.RowsAffected()
+	}
 	return made, nil
 }
 

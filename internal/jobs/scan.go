@@ -46,8 +46,8 @@ type Scans struct {
 // How long a manifest stays with an instance that is heard of no more, and how often it
 // is heard of.
 const (
-	claimFor  = 90 * time.Second
-	keepEvery = 20 * time.Second
+	claimFor  = 10 * time.Second
+	keepEvery = 3 * time.Second
 )
 
 // Work is that of the queue.
@@ -96,6 +96,8 @@ func (s *Scans) Do(ctx context.Context, key string) error {
 	switch {
 	case errors.Is(lost, store.ErrConflict):
 		return fmt.Errorf("manifest %d: %w", id, lost)
+	case errors.Is(err, store.ErrConflict): // seen as the image was written
+		return err
 	case err == nil:
 		return s.done(ctx, m, outcome)
 	case errors.Is(context.Cause(ctx), rivertype.ErrJobCancelledRemotely):
@@ -190,7 +192,7 @@ func (s *Scans) scan(ctx context.Context, m *store.ClaimedManifest) (store.ScanO
 		if m.Tag != "" {
 			img.Reference = ref + ":" + m.Tag
 		}
-		id, lacks, err := s.image(ctx, img)
+		id, lacks, err := s.image(ctx, m, img)
 		if err != nil {
 			return outcome, err
 		}
@@ -250,7 +252,7 @@ func wantedPlatform(have image.Platform, platforms []string) bool {
 
 // image scans one image and keeps what is in it. lacks tells which layer could not be
 // had.
-func (s *Scans) image(ctx context.Context, img *image.Image) (id int64, lacks, err error) {
+func (s *Scans) image(ctx context.Context, m *store.ClaimedManifest, img *image.Image) (id int64, lacks, err error) {
 	const parallel = 2
 	cache := s.Cache
 	if cache == nil {
@@ -279,7 +281,7 @@ func (s *Scans) image(ctx context.Context, img *image.Image) (id int64, lacks, e
 			img.Base.Repository, img.Base.Tag = ref.Name()
 		}
 	}
-	id, err = s.DB.PutImage(ctx, store.Contents{Image: img, Inventory: &res.Inventory, AnalyzerSet: analyzer.SetVersion, Incomplete: lacks != nil})
+	id, err = s.DB.PutImage(ctx, store.Contents{Image: img, Inventory: &res.Inventory, AnalyzerSet: analyzer.SetVersion, Incomplete: lacks != nil, Claim: m})
 	return id, lacks, err
 }
 

@@ -98,7 +98,7 @@ func TestSetupAndLogin(t *testing.T) {
 		if err := json.Unmarshal(made.Body.Bytes(), &ci); err != nil || made.Code != http.StatusCreated || !strings.HasPrefix(ci.Secret, "strata_") {
 			t.Fatalf("%d %s", made.Code, made.Body)
 		}
-		if got := s.callAs(t, ci.Secret, "GET", "/api/v1/instances", nil, nil); got != http.StatusOK {
+		if got := s.callAs(t, ci.Secret, "GET", "/api/v1/images", nil, nil); got != http.StatusOK {
 			t.Errorf("token: %d", got)
 		}
 		if got := s.callAs(t, ci.Secret, "POST", "/api/v1/tokens", m{"name": "more", "role": "viewer"}, nil); got != http.StatusForbidden {
@@ -106,7 +106,7 @@ func TestSetupAndLogin(t *testing.T) {
 		}
 		// What is old is not good any more.
 		now = now.Add(91 * 24 * time.Hour)
-		if got := s.callAs(t, ci.Secret, "GET", "/api/v1/instances", nil, nil); got != http.StatusUnauthorized {
+		if got := s.callAs(t, ci.Secret, "GET", "/api/v1/images", nil, nil); got != http.StatusUnauthorized {
 			t.Errorf("expired token: %d", got)
 		}
 		if w := s.browse(t, cookies, "none", "GET", "/api/v1/me", nil); w.Code != http.StatusUnauthorized {

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -110,16 +111,19 @@ func TestInstances(t *testing.T) {
 	onEngines(t, func(t *testing.T, db *store.DB) {
 		s := newTestServer(t, db)
 		now := time.Now()
-		for _, i := range []store.Instance{{ID: "a", Host: "h", StartedAt: now.Add(-time.Hour), Load: `{"jobs":1}`}, {ID: "b", StartedAt: now}, {ID: "a", Load: `{"jobs":2}`, StartedAt: now}} {
+		for _, i := range []store.Instance{{ID: "a", Host: "h", StartedAt: now.Add(-time.Hour), Load: `{"running_jobs":1}`}, {ID: "b", StartedAt: now}, {ID: "a", Load: `{"running_jobs":2}`, StartedAt: now}} {
 			if err := db.Beat(t.Context(), &i); err != nil {
 				t.Fatal(err)
 			}
 		}
+		if err := db.ScheduleStarted(t.Context(), "sync", "a"); err != nil {
+			t.Fatal(err)
+		}
 		var page Page[Instance]
-		if got := s.call(t, "GET", "/api/v1/instances", nil, &page); got != http.StatusOK || len(page.Items) != 2 || page.Items[0].ID != "a" || !page.Items[0].Alive || string(page.Items[0].Load) != `{"jobs":2}` {
+		if got := s.call(t, "GET", "/api/v1/instances", nil, &page); got != http.StatusOK || len(page.Items) != 2 || page.Items[0].ID != "a" || !page.Items[0].Alive || page.Items[0].Load == nil || page.Items[0].Load.RunningJobs != 2 || !slices.Equal(page.Items[0].Schedules, []string{"sync"}) || page.Items[1].Schedules != nil {
 			t.Errorf("status %d, %+v", got, page)
 		}
-		if err := db.DeleteInstance(t.Context(), "a", now.Add(-time.Hour)); err != nil {
+		if err := db.DeleteInstance(t.Context(), "a"); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := db.Instances(t.Context()); err != nil || len(got) != 1 {

@@ -9,25 +9,40 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"strata/internal/auth"
+	"strata/internal/jobs"
 )
 
 // beatEvery is how often an instance tells that it is alive; deadAfter when it is held
 // to be dead; forgottenAfter when it is no longer told of.
 const (
-	beatEvery      = 5 * time.Second
-	deadAfter      = 30 * time.Second
+	beatEvery      = 2 * time.Second
+	deadAfter      = jobs.SilentAfter
 	forgottenAfter = time.Hour
 )
 
 // An Instance is one running `strata serve` of the cluster.
 type Instance struct {
-	ID        string          `json:"id"`
-	Host      string          `json:"host"`
-	Version   string          `json:"version"`
-	StartedAt time.Time       `json:"started_at"`
-	BeatAt    time.Time       `json:"beat_at" doc:"when it was last heard of; every 5 s"`
-	Alive     bool            `json:"alive" doc:"heard of in the last 30 s"`
-	Load      json.RawMessage `json:"load,omitempty" doc:"jobs that run, memory in use in bytes"`
+	ID        string    `json:"id"`
+	Name      string    `json:"name" doc:"what its machine is called"`
+	Version   string    `json:"version"`
+	StartedAt time.Time `json:"started_at"`
+	BeatAt    time.Time `json:"beat_at" doc:"when it was last heard of; every 2 s"`
+	Alive     bool      `json:"alive" doc:"heard of in the last 10 s; what another did is taken over"`
+	// This is the one that answers.
+	This bool  `json:"this,omitempty" doc:"the one that answers"`
+	Load *Load `json:"load,omitempty"`
+	// Schedules that it does, or did last.
+	Schedules []string `json:"schedules,omitempty" doc:"what happens again and again, and it does, or did the last time: any instance may, and one at a time does"`
+}
+
+// A Load is what an instance does.
+type Load struct {
+	RunningJobs int64  `json:"running_jobs"`
+	Workers     int    `json:"workers" doc:"images that it scans at once"`
+	Memory      uint64 `json:"memory" doc:"bytes in use"`
+	Goroutines  int    `json:"goroutines"`
+	Processors  int    `json:"processors" doc:"that it may use at once"`
+	Stopping    bool   `json:"stopping,omitempty"`
 }
 
 // registerHealth answers who watches over the process. /healthz tells that it runs;
@@ -45,7 +60,7 @@ func (s *Server) registerHealth() {
 		}
 		plain(w, http.StatusOK, "ok\n")
 	})
-	huma.Register(s.api, operation("GET", "/instances", "list-instances", "List the running instances", "server", auth.Viewer), s.listInstances)
+	huma.Register(s.api, operation("GET", "/instances", "list-instances", "List the running instances", "server", auth.Administrator), s.listInstances)
 }
 
 func plain(w http.ResponseWriter, status int, text string) {
@@ -78,12 +93,22 @@ func (s *Server) listInstances(ctx context.Context, _ *struct{}) (*struct{ Body 
 	if err != nil {
 		return nil, s.fail(ctx, err)
 	}
-	now := s.o.Now()
+	schedules, err := s.o.DB.Schedules(ctx)
+	if err != nil {
+		return nil, s.fail(ctx, err)
+	}
+	now := s.o.DB.Now()
 	page := Page[Instance]{Items: []Instance{}}
 	for _, r := range rows {
-		i := Instance{ID: r.ID, Host: r.Host, Version: r.Version, StartedAt: r.StartedAt, BeatAt: r.BeatAt, Alive: now.Sub(r.BeatAt) < deadAfter}
-		if json.Valid([]byte(r.Load)) {
-			i.Load = json.RawMessage(r.Load)
+		i := Instance{ID: r.ID, Name: r.Host, Version: r.Version, StartedAt: r.StartedAt, BeatAt: r.BeatAt, Alive: now.Sub(r.BeatAt) < deadAfter, This: r.ID == s.o.Instance}
+		var load Load
+		if json.Unmarshal([]byte(r.Load), &load) == nil { // that of another version may be otherwise
+			i.Load = &load
+		}
+		for _, sch := range schedules {
+			if sch.Instance == r.ID {
+				i.Schedules = append(i.Schedules, sch.Name)
+			}
 		}
 		page.Items = append(page.Items, i)
 	}

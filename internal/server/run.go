@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	runtimemetrics "runtime/metrics"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,9 +21,12 @@ import (
 	"strata/internal/store"
 )
 
-// RunOptions of Run. DB and Listen are needed.
+// RunOptions of Run. Listen and one of DB and Open are needed.
 type RunOptions struct {
 	Options
+	// Open sets DB and what is made of it. Until it can be reached, it is tried again, and
+	// who asks is told that the server waits for it. nil when DB is set.
+	Open func(ctx context.Context, o *RunOptions) error
 	// Listen is the address of the listener: "127.0.0.1:8080".
 	Listen string
 	// TLSCert and TLSKey are files in PEM; empty for http. They are read again when they
@@ -100,25 +104,25 @@ type runner struct {
 	id      string
 	started time.Time
 	server  *Server
+	// ready is what answers requests; nil until it can.
+	ready   atomic.Pointer[http.Handler]
 	queue   *jobs.Queue
+	working bool         // there are jobs that it can do
 	running atomic.Int64 // jobs
 }
 
 func (r *runner) run(ctx context.Context, listener net.Listener) (err error) {
 	r.o.TLS = r.o.TLSCert != ""
-	r.o.Enqueue = r.enqueue
+	r.o.Enqueue, r.o.Instance = r.enqueue, r.id
 	const patience = 30 * time.Second
 	r.o.Client = guardedClient(r.o.AllowPrivateAddresses, patience)
 	r.o.QueueReady = func(ctx context.Context) error { return r.queue.Ready(ctx) }
-	if r.server, err = New(r.o.Options); err != nil {
-		return err
-	}
-	if err := r.startQueue(ctx); err != nil {
-		return err
-	}
-	setup, err := r.begin(ctx)
-	if err != nil {
-		return errors.Join(err, r.stopQueue())
+	h := r.http()
+	served := make(chan error, 1)
+	go func() { served <- r.serve(h, listener) }()
+	setup, err := r.await(ctx, served)
+	if err != nil || ctx.Err() != nil {
+		return errors.Join(err, h.Close())
 	}
 	// It is alive as long as it drains.
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -126,9 +130,8 @@ func (r *runner) run(ctx context.Context, listener net.Listener) (err error) {
 	var loops sync.WaitGroup
 	loops.Go(func() { r.every(background, beatEvery, r.beat) })
 	loops.Go(func() { r.every(background, time.Hour, r.tidy) })
-	h := r.http()
-	served := make(chan error, 1)
-	go func() { served <- r.serve(h, listener) }()
+	handler := r.server.Handler()
+	r.ready.Store(&handler)
 	if r.o.Started != nil {
 		r.o.Started(r.url(listener), setup)
 	}
@@ -140,32 +143,115 @@ func (r *runner) run(ctx context.Context, listener net.Listener) (err error) {
 	}
 	cancel()
 	loops.Wait()
-	return errors.Join(err, withTimeout(func(ctx context.Context) error {
-		return r.o.DB.DeleteInstance(ctx, r.id, time.Now().Add(-forgottenAfter))
-	}))
+	return errors.Join(err, r.leave())
 }
 
-// begin does what is to be done before the first request.
+// leave takes this instance off the list. Where the database is away, the others will see
+// that it is silent.
+func (r *runner) leave() error {
+	err := withTimeout(func(ctx context.Context) error { return r.o.DB.DeleteInstance(ctx, r.id) })
+	if store.Unavailable(err) || errors.Is(err, context.DeadlineExceeded) {
+		r.o.Log.Warn("the database doesn't answer: this instance stays on the list of instances for a while", "error", err)
+		return nil
+	}
+	return err
+}
+
+// await begins as soon as the database is there: an instance may start before it, or while
+// it is away, and restarts would help nobody.
+func (r *runner) await(ctx context.Context, served <-chan error) (setup string, err error) {
+	const first, most = 250 * time.Millisecond, 5 * time.Second
+	told := ""
+	for wait := first; ; wait = min(2*wait, most) {
+		if setup, err = r.begin(ctx); err == nil {
+			if told != "" {
+				r.o.Log.Info("the database answers")
+			}
+			return setup, nil
+		}
+		if ctx.Err() != nil {
+			return "", nil
+		}
+		if !store.Unavailable(err) {
+			return "", err
+		}
+		if err.Error() != told { // once, as long as it is the same
+			told = err.Error()
+			r.o.Log.Warn("waiting for the database", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return "", nil
+		case err := <-served:
+			return "", err
+		case <-time.After(wait):
+		}
+	}
+}
+
+// begin does what is to be done before the first request. After an error it can be done
+// again.
 func (r *runner) begin(ctx context.Context) (setup string, err error) {
-	if err := r.server.declarePolicies(ctx, &r.o.Policies); err != nil {
-		return "", err
+	if r.o.DB == nil {
+		if err := r.o.Open(ctx, &r.o); err != nil {
+			return "", err
+		}
 	}
-	if err := r.server.declare(ctx, r.o.Declared); err != nil {
-		return "", err
+	if r.server == nil {
+		if r.server, err = New(r.o.Options); err != nil {
+			return "", err
+		}
 	}
-	if err := r.server.withdrawPolicies(ctx, &r.o.Policies); err != nil {
-		return "", err
-	}
+	// Before it has jobs, as others take over those of who isn't heard of.
 	if err := r.beat(ctx); err != nil {
 		return "", err
 	}
-	return r.server.access.SetupToken(ctx)
+	if err := r.makeQueue(ctx); err != nil {
+		return "", err
+	}
+	err = r.declare(ctx)
+	if err == nil {
+		setup, err = r.server.access.SetupToken(ctx)
+	}
+	if err == nil {
+		err = r.startQueue(ctx)
+	}
+	if err != nil {
+		return "", errors.Join(err, r.stopQueue())
+	}
+	return setup, nil
+}
+
+// declare brings in what the settings want: policies before the watches that name them, and
+// out of use after those that did.
+func (r *runner) declare(ctx context.Context) error {
+	if err := r.server.declarePolicies(ctx, &r.o.Policies); err != nil {
+		return err
+	}
+	if err := r.server.declare(ctx, r.o.Declared); err != nil {
+		return err
+	}
+	return r.server.withdrawPolicies(ctx, &r.o.Policies)
+}
+
+// handle answers requests as soon as the server is there.
+func (r *runner) handle(w http.ResponseWriter, q *http.Request) {
+	if h := r.ready.Load(); h != nil {
+		(*h).ServeHTTP(w, q)
+		return
+	}
+	if q.URL.Path == "/healthz" {
+		plain(w, http.StatusOK, "ok\n")
+		return
+	}
+	w.Header().Set("Retry-After", "5")
+	plain(w, http.StatusServiceUnavailable, "starting: waiting for the database\n")
 }
 
 func (r *runner) http() *http.Server {
 	const headers, idle, request, answer = 10 * time.Second, 2 * time.Minute, 5 * time.Minute, 15 * time.Minute
 	return &http.Server{
-		Handler: r.server.Handler(), ReadHeaderTimeout: headers, ReadTimeout: request, WriteTimeout: answer, IdleTimeout: idle,
+		Handler: http.HandlerFunc(r.handle), ReadHeaderTimeout: headers, ReadTimeout: request, WriteTimeout: answer, IdleTimeout: idle,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(r.o.Log.Handler(), slog.LevelDebug),
 	}
 }
@@ -201,7 +287,7 @@ func (r *runner) drain(h *http.Server) error {
 	defer cancel()
 	var queue error
 	var stopped sync.WaitGroup
-	stopped.Go(func() { queue = r.queue.Stop(ctx) })
+	stopped.Go(func() { queue = r.stopJobs() })
 	err := h.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
 		r.o.Log.Warn("requests were cut off", "timeout", r.o.ShutdownTimeout)
@@ -211,26 +297,34 @@ func (r *runner) drain(h *http.Server) error {
 	return errors.Join(err, queue)
 }
 
-// startQueue starts this instance's part in the jobs. One without workers makes jobs for
-// others.
-func (r *runner) startQueue(ctx context.Context) error {
+// stopJobs lets the jobs end, and has those handed back that don't so early that this, too,
+// is within the time.
+func (r *runner) stopJobs() error {
+	ctx, cancel := context.WithTimeout(context.Background(), r.o.ShutdownTimeout*4/5)
+	defer cancel()
+	return r.queue.Stop(ctx)
+}
+
+// makeQueue makes this instance's part in the jobs.
+func (r *runner) makeQueue(ctx context.Context) error {
 	works, err := r.works()
 	if err != nil {
 		return err
 	}
-	r.queue, err = jobs.New(ctx, jobs.Options{DB: r.o.DB, Works: works, Scans: r.o.Workers, Instance: r.id, Log: r.o.Log})
-	if err != nil {
+	if r.queue, err = jobs.New(ctx, jobs.Options{DB: r.o.DB, Works: works, Scans: r.o.Workers, Instance: r.id, Log: r.o.Log}); err != nil {
 		return err
 	}
-	r.server.queue = r.queue
-	if r.o.Workers < 1 || len(works) == 0 {
+	r.server.queue, r.working = r.queue, len(works) > 0
+	return nil
+}
+
+// startQueue begins to work on jobs. One without workers makes jobs for others. Jobs end
+// when the queue is stopped, not when the process is told to.
+func (r *runner) startQueue(ctx context.Context) error {
+	if r.o.Workers < 1 || !r.working {
 		return nil
 	}
-	// Jobs end when the queue is stopped, not when the process is told to.
-	if err := r.queue.Start(context.WithoutCancel(ctx)); err != nil {
-		return errors.Join(err, r.stopQueue())
-	}
-	return nil
+	return r.queue.Start(context.WithoutCancel(ctx))
 }
 
 // works are those of the options, with what goes around each.
@@ -261,15 +355,22 @@ func (r *runner) counted(w jobs.Work) jobs.Work {
 // enqueue is the queue's, once there is one: the server is made before it.
 func (r *runner) enqueue(ctx context.Context, j ...jobs.Job) error { return r.queue.Enqueue(ctx, j...) }
 
-// every does something at once and then on a schedule. What fails is told and done
-// again the next time.
+// every does something at once and then on a schedule. What fails is told, once as long as
+// it does, and done again the next time.
 func (r *runner) every(ctx context.Context, period time.Duration, do func(context.Context) error) {
 	tick := time.NewTicker(period)
 	defer tick.Stop()
+	away := false
 	for {
-		if err := do(ctx); err != nil && ctx.Err() == nil {
+		err := do(ctx)
+		switch {
+		case ctx.Err() != nil:
+		case err == nil && away:
+			r.o.Log.Info("the database answers again")
+		case err != nil && !away:
 			r.o.Log.Warn("database", "error", err)
 		}
+		away = err != nil
 		select {
 		case <-ctx.Done():
 			return
@@ -279,19 +380,25 @@ func (r *runner) every(ctx context.Context, period time.Duration, do func(contex
 }
 
 func (r *runner) beat(ctx context.Context) error {
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	load, err := json.Marshal(map[string]any{"running_jobs": r.running.Load(), "memory": m.Sys - m.HeapReleased, "goroutines": runtime.NumGoroutine()})
+	memory := []runtimemetrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	runtimemetrics.Read(memory)
+	load, err := json.Marshal(Load{
+		RunningJobs: r.running.Load(), Workers: max(0, r.o.Workers), Memory: memory[0].Value.Uint64() - memory[1].Value.Uint64(),
+		Goroutines: runtime.NumGoroutine(), Processors: runtime.GOMAXPROCS(0), Stopping: r.server.draining.Load(),
+	})
 	if err != nil {
 		return err
 	}
 	return r.o.DB.Beat(ctx, &store.Instance{ID: r.id, Host: r.o.Host, Version: r.o.Version, StartedAt: r.started, Load: string(load)})
 }
 
-// tidy deletes what has expired.
+// tidy deletes what has expired. Instances are forgotten once others had the time to take
+// over what they did.
 func (r *runner) tidy(ctx context.Context) error {
-	if err := r.o.DB.DeleteInstance(ctx, "", time.Now().Add(-forgottenAfter)); err != nil {
-		return err
+	if time.Since(r.started) > time.Minute {
+		if err := r.o.DB.DeleteSilentInstances(ctx, forgottenAfter); err != nil {
+			return err
+		}
 	}
 	return r.o.DB.DeleteExpiredCredentials(ctx, auth.DefaultIdle)
 }

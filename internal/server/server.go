@@ -48,6 +48,8 @@ type Options struct {
 	Client *http.Client
 	// Version of the program.
 	Version string
+	// Instance is the id of this one among those of the cluster.
+	Instance string
 	// PublicURL is what users reach the server by ("https://strata.example"); empty for
 	// not known. Cookies are for https alone where it is https.
 	PublicURL string
@@ -201,6 +203,9 @@ func (s *Server) fail(ctx context.Context, err error) error {
 		return huma.Error409Conflict(err.Error())
 	case ctx.Err() != nil:
 		return huma.NewError(499, "the client went away")
+	case store.Unavailable(err):
+		s.o.Log.WarnContext(ctx, "the database doesn't answer", "error", err)
+		return huma.ErrorWithHeaders(huma.Error503ServiceUnavailable("the database doesn't answer; try again"), http.Header{"Retry-After": {"5"}})
 	}
 	s.o.Log.ErrorContext(ctx, "request failed", "error", err)
 	return huma.Error500InternalServerError("something went wrong in the server; its log has the reason")

@@ -91,6 +91,9 @@ func (d *DB) backup(ctx context.Context, w io.Writer) (int64, error) {
 		return 0, err
 	}
 	defer func() { _ = tx.Rollback() }() // there is nothing to keep
+	if err := d.patient(ctx, tx); err != nil {
+		return 0, err
+	}
 	schema, err := d.schema(ctx, tx)
 	if err != nil {
 		return 0, err

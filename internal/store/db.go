@@ -14,9 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/klauspost/compress/zstd"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
@@ -38,7 +36,9 @@ type DB struct {
 	writing chan struct{}
 	// path is the file on SQLite; empty on PostgreSQL.
 	path string
-	now  func() time.Time
+	// now is the time that rows have: that of PostgreSQL's clock, which instances share.
+	now   func() time.Time
+	clock clock
 	// keys seal secrets; anyKey is for one that need not open what there is.
 	keys   keyring
 	anyKey bool
@@ -50,7 +50,8 @@ type DB struct {
 
 // DBOptions of OpenDB. The zero value is useful.
 type DBOptions struct {
-	// Now is written as the time of changes; time.Now by default.
+	// Now is written as the time of changes; by default that of PostgreSQL's clock, or
+	// time.Now.
 	Now func() time.Time
 	// Key of the server, KeySize bytes, seals the secrets in the database; without one
 	// there can be none. Former are those before it, which open what they have sealed.
@@ -69,24 +70,12 @@ type DBOptions struct {
 func OpenDB(ctx context.Context, location string, o DBOptions) (*DB, error) {
 	d := &DB{now: o.Now, anyKey: o.AnyKey}
 	if d.now == nil {
-		d.now = time.Now
+		d.now = d.clock.now
 	}
 	if err := d.open(ctx, location, o); err != nil {
 		return nil, fmt.Errorf("database %s: %w", redactLocation(location), errors.Join(err, d.Close()))
 	}
 	return d, nil
-}
-
-// redactLocation has no password.
-func redactLocation(location string) string {
-	if !IsPostgres(location) {
-		return location
-	}
-	c, err := pgx.ParseConfig(location)
-	if err != nil {
-		return "postgres://…"
-	}
-	return fmt.Sprintf("postgres://%s@%s/%s", c.User, c.Host, c.Database)
 }
 
 // IsPostgres tells a PostgreSQL URL from the path of an SQLite file.
@@ -112,26 +101,13 @@ func (d *DB) open(ctx context.Context, location string, o DBOptions) (err error)
 	if err != nil {
 		return err
 	}
+	if err := d.setClock(ctx); err != nil {
+		return err
+	}
 	if err := d.migrate(ctx); err != nil {
 		return err
 	}
 	return d.checkKey(ctx)
-}
-
-func (d *DB) openPostgres(ctx context.Context, location string, o DBOptions) error {
-	c, err := pgxpool.ParseConfig(location)
-	if err != nil {
-		return err
-	}
-	c.MaxConns = 16
-	if o.MaxConns > 0 {
-		c.MaxConns = int32(o.MaxConns)
-	}
-	if d.pool, err = pgxpool.NewWithConfig(ctx, c); err != nil {
-		return err
-	}
-	d.db = stdlib.OpenDBFromPool(d.pool)
-	return d.db.PingContext(ctx)
 }
 
 func (d *DB) openSQLite(path string) (err error) {

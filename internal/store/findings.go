@@ -19,7 +19,7 @@ import (
 
 const (
 	matchLease    = "match"
-	matchLeaseTTL = time.Minute
+	matchLeaseTTL = 10 * time.Second
 	// matchBatch is how many package versions are matched, and written, at once.
 	matchBatch = 250
 	// fewNews is how many names of packages are looked up one by one; with more, all

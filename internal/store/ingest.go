@@ -31,13 +31,16 @@ type Contents struct {
 	// Submitter is the user who says that the image is so; 0 for what the server has read
 	// itself. What is submitted is kept beside that, never in its place.
 	Submitter int64
+	// Claim is what the image was scanned for; nil for none. When another has claimed it
+	// since, nothing is written: what that one found may be newer, or more.
+	Claim *ClaimedManifest
 }
 
 // PutImage keeps what is in an image, and gives its id. All of it is named by
 // content, so images with layers in common share rows, and instances may write the
 // same at the same time. What the image had before is replaced. Package versions that
 // were never seen before are due to be matched (MatchDue); the counts of the image are
-// those of the findings of the others.
+// those of the findings of the others. ErrConflict when its claim has passed.
 func (d *DB) PutImage(ctx context.Context, c Contents) (id int64, err error) {
 	err = d.retryTx(ctx, func() error {
 		id, err = d.putContents(ctx, &c)
@@ -113,6 +116,9 @@ func (d *DB) putContents(ctx context.Context, c *Contents) (id int64, err error)
 	in.segments, in.packages = segmentsOf(len(c.Image.Layers), c.Inventory)
 	err = d.inTx(ctx, func(tx *sql.Tx) error {
 		in.tx = tx
+		if err := stillClaimed(ctx, tx, c.Claim); err != nil {
+			return err
+		}
 		if err := d.byKey(ctx, tx); err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"time"
 )
 
@@ -14,18 +15,37 @@ type Instance struct {
 	Load string
 }
 
-// Beat tells that an instance is alive, and what it does.
+// Beat tells that an instance is alive, and what it does. It looks at the common clock,
+// too.
 func (d *DB) Beat(ctx context.Context, i *Instance) error {
+	if err := d.setClock(ctx); err != nil {
+		return err
+	}
 	_, err := d.db.ExecContext(ctx, `INSERT INTO instances (id, host, version, started_at, beat_at, load) VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (id) DO UPDATE SET beat_at = excluded.beat_at, load = excluded.load`,
 		i.ID, i.Host, i.Version, i.StartedAt.UnixMicro(), d.now().UnixMicro(), i.Load)
 	return err
 }
 
-// DeleteInstance forgets an instance that stopped, and those not heard of since a time.
-func (d *DB) DeleteInstance(ctx context.Context, id string, since time.Time) error {
-	_, err := d.db.ExecContext(ctx, `DELETE FROM instances WHERE id = $1 OR beat_at < $2`, id, since.UnixMicro())
+// DeleteInstance forgets an instance that stopped.
+func (d *DB) DeleteInstance(ctx context.Context, id string) error {
+	_, err := d.db.ExecContext(ctx, `DELETE FROM instances WHERE id = $1`, id)
 	return err
+}
+
+// DeleteSilentInstances forgets those not heard of for a time.
+func (d *DB) DeleteSilentInstances(ctx context.Context, silence time.Duration) error {
+	_, err := d.db.ExecContext(ctx, `DELETE FROM instances WHERE beat_at < $1`, d.now().Add(-silence).UnixMicro())
+	return err
+}
+
+// SilentInstances are the ids of those not heard of for a time.
+func (d *DB) SilentInstances(ctx context.Context, silence time.Duration) ([]string, error) {
+	ids, err := queryStrings(ctx, d.db.QueryContext, `SELECT id FROM instances WHERE beat_at < $1 ORDER BY id`, d.now().Add(-silence).UnixMicro())
+	if err != nil {
+		return nil, fmt.Errorf("instances: %w", err)
+	}
+	return ids, nil
 }
 
 // Instances are all that are known, by the time of their start.

@@ -23,9 +23,12 @@ const isDue = `manifests.state IN ('due', 'scanning') AND manifests.due_at <= $1
 // DueManifests are those to be scanned now, of registries that are not paused; those
 // with ids above after, in order, at most limit.
 func (d *DB) DueManifests(ctx context.Context, after int64, limit int) ([]DueManifest, error) {
+	return d.dueManifests(ctx, isDue+` AND NOT r.paused AND manifests.id > $2 ORDER BY manifests.id LIMIT $3`, d.now().UnixMicro(), after, limit)
+}
+
+func (d *DB) dueManifests(ctx context.Context, which string, args ...any) ([]DueManifest, error) {
 	rows, err := d.db.QueryContext(ctx, `SELECT manifests.id, manifests.priority FROM manifests
-		JOIN repositories p ON p.id = manifests.repository JOIN registries r ON r.id = p.registry
-		WHERE `+isDue+` AND NOT r.paused AND manifests.id > $2 ORDER BY manifests.id LIMIT $3`, d.now().UnixMicro(), after, limit)
+		JOIN repositories p ON p.id = manifests.repository JOIN registries r ON r.id = p.registry WHERE `+which, args...)
 	if err != nil {
 		return nil, fmt.Errorf("manifests: %w", err)
 	}
@@ -91,6 +94,20 @@ func (d *DB) KeepManifest(ctx context.Context, m *ClaimedManifest, ttl time.Dura
 		return fmt.Errorf("manifest %d: %w", m.ID, err)
 	}
 	return nil
+}
+
+// stillClaimed makes sure in a transaction that a claim has not passed, and doesn't until
+// its end; nil claims nothing.
+func stillClaimed(ctx context.Context, tx *sql.Tx, m *ClaimedManifest) error {
+	if m == nil {
+		return nil
+	}
+	return errPassed(changed(tx.ExecContext(ctx, `UPDATE manifests SET fence = fence WHERE id = $1 AND fence = $2 AND state = 'scanning'`, m.ID, m.Fence)))
+}
+
+// OverdueManifests are those whose claim has run out: who had it is heard of no more.
+func (d *DB) OverdueManifests(ctx context.Context, limit int) ([]DueManifest, error) {
+	return d.dueManifests(ctx, `manifests.state = 'scanning' AND manifests.due_at <= $1 AND NOT r.paused ORDER BY manifests.due_at, manifests.id LIMIT $2`, d.now().UnixMicro(), limit)
 }
 
 // A ScanOutcome is how a scan of a manifest ended.

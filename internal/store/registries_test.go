@@ -230,7 +230,7 @@ func TestTakeDue(t *testing.T) {
 		if !take() || take() {
 			t.Error("after an hour it is due, once")
 		}
-		if err := db.ScheduleStarted(t.Context(), "x"); err != nil {
+		if err := db.ScheduleStarted(t.Context(), "x", "me"); err != nil {
 			t.Fatal(err)
 		}
 		if err := db.ScheduleEnded(t.Context(), "x", errors.New("no network")); err != nil {

@@ -15,6 +15,8 @@ type Schedule struct {
 	// StartedAt and EndedAt are those of the last time; zero for never.
 	StartedAt time.Time `json:"started_at,omitzero"`
 	EndedAt   time.Time `json:"ended_at,omitzero"`
+	// Instance is the id of the one that does it, or did it last.
+	Instance string `json:"instance,omitempty"`
 	// Error is that of the last time, empty when it went well; Detail is what it has
 	// to tell.
 	Error  string `json:"error,omitempty"`
@@ -49,11 +51,12 @@ func (d *DB) TakeDue(ctx context.Context, name string, every time.Duration) (boo
 	return due <= now.UnixMicro(), nil
 }
 
-// ScheduleStarted writes down that something that is scheduled begins.
-func (d *DB) ScheduleStarted(ctx context.Context, name string) error {
+// ScheduleStarted writes down that something that is scheduled begins, and at which
+// instance.
+func (d *DB) ScheduleStarted(ctx context.Context, name, instance string) error {
 	now := d.now().UnixMicro()
-	_, err := d.db.ExecContext(ctx, `INSERT INTO schedules (name, due_at, started_at) VALUES ($1, $2, $2)
-		ON CONFLICT (name) DO UPDATE SET started_at = excluded.started_at`, name, now)
+	_, err := d.db.ExecContext(ctx, `INSERT INTO schedules (name, due_at, started_at, instance) VALUES ($1, $2, $2, $3)
+		ON CONFLICT (name) DO UPDATE SET started_at = excluded.started_at, instance = excluded.instance`, name, now, instance)
 	if err != nil {
 		return fmt.Errorf("schedule %s: %w", name, err)
 	}
@@ -75,7 +78,7 @@ func (d *DB) ScheduleEnded(ctx context.Context, name string, failure error) erro
 
 // Schedules are all, by name. (A row that is never due is a lock: lockCounts.)
 func (d *DB) Schedules(ctx context.Context) ([]Schedule, error) {
-	rows, err := d.db.QueryContext(ctx, `SELECT name, due_at, started_at, ended_at, error, detail FROM schedules WHERE name <> 'counts' ORDER BY name`)
+	rows, err := d.db.QueryContext(ctx, `SELECT name, due_at, started_at, ended_at, instance, error, detail FROM schedules WHERE name <> 'counts' ORDER BY name`)
 	if err != nil {
 		return nil, fmt.Errorf("schedules: %w", err)
 	}
@@ -84,7 +87,7 @@ func (d *DB) Schedules(ctx context.Context) ([]Schedule, error) {
 	for rows.Next() {
 		var s Schedule
 		var due, started, ended sql.NullInt64
-		if err := rows.Scan(&s.Name, &due, &started, &ended, &s.Error, &s.Detail); err != nil {
+		if err := rows.Scan(&s.Name, &due, &started, &ended, &s.Instance, &s.Error, &s.Detail); err != nil {
 			return nil, fmt.Errorf("schedules: %w", err)
 		}
 		s.DueAt, s.StartedAt, s.EndedAt = fromMicros(due), fromMicros(started), fromMicros(ended)

@@ -33,27 +33,42 @@ func (d *DB) Layer(ctx context.Context, id image.DiffID, set string) (*inventory
 	return l, nil
 }
 
-// PutLayer implements scan.Cache. It counts the analysis.
+// PutLayer implements scan.Cache. It counts the analysis. What is in a layer depends on
+// its content and the set of analyzers alone, so the first result stays: one that comes
+// late, of a worker whose claim had run out, changes nothing. Only a damaged row is
+// replaced.
 func (d *DB) PutLayer(ctx context.Context, set string, l *inventory.Layer) error {
 	blob, err := (&Cache{enc: d.enc}).encode(l)
 	if err == nil {
-		err = d.inTx(ctx, func(tx *sql.Tx) error {
-			var id int64
-			err := tx.QueryRowContext(ctx, `INSERT INTO layers (diff_id, size, analyses) VALUES ($1, $2, 1)
-				ON CONFLICT (diff_id) DO UPDATE SET size = excluded.size, analyses = layers.analyses + 1 RETURNING id`, string(l.DiffID), l.Size).Scan(&id)
-			if err != nil {
-				return err
-			}
-			_, err = tx.ExecContext(ctx, `INSERT INTO inventories (layer, analyzer_set, inventory, created_at) VALUES ($1, $2, $3, $4)
-				ON CONFLICT (layer, analyzer_set) DO UPDATE SET inventory = excluded.inventory, created_at = excluded.created_at`,
-				id, set, blob, d.now().UnixMicro())
-			return err
-		})
+		err = d.inTx(ctx, func(tx *sql.Tx) error { return d.putLayer(ctx, tx, set, l, blob) })
 	}
 	if err != nil {
 		return fmt.Errorf("layer %s: %w", l.DiffID, err)
 	}
 	return nil
+}
+
+func (d *DB) putLayer(ctx context.Context, tx *sql.Tx, set string, l *inventory.Layer, blob []byte) error {
+	var id int64
+	err := tx.QueryRowContext(ctx, `INSERT INTO layers (diff_id, size, analyses) VALUES ($1, $2, 1)
+		ON CONFLICT (diff_id) DO UPDATE SET size = excluded.size, analyses = layers.analyses + 1 RETURNING id`, string(l.DiffID), l.Size).Scan(&id)
+	if err != nil {
+		return err
+	}
+	err = changed(tx.ExecContext(ctx, `INSERT INTO inventories (layer, analyzer_set, inventory, created_at) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (layer, analyzer_set) DO NOTHING`, id, set, blob, d.now().UnixMicro()))
+	if !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	var there []byte
+	if err := tx.QueryRowContext(ctx, `SELECT inventory FROM inventories WHERE layer = $1 AND analyzer_set = $2`, id, set).Scan(&there); err != nil {
+		return err
+	}
+	if old, err := (&Cache{dec: d.dec}).decode(there); err == nil && old.DiffID == l.DiffID {
+		return nil
+	}
+	_, err = tx.ExecContext(ctx, `UPDATE inventories SET inventory = $1, created_at = $2 WHERE layer = $3 AND analyzer_set = $4`, blob, d.now().UnixMicro(), id, set)
+	return err
 }
 
 // LayerAnalyses is how often each layer was analysed, by diff id.

@@ -16,7 +16,7 @@ import (
 // how long it outlives that instance.
 const (
 	syncLease    = "advisories"
-	syncLeaseTTL = time.Minute
+	syncLeaseTTL = 10 * time.Second
 )
 
 // ErrBusy is wrapped by errors of work that another instance is doing.
@@ -53,6 +53,10 @@ func (d *DB) advisoriesPostgres(ctx context.Context) (*Advisories, error) {
 			return err
 		}
 		return nil
+	}
+	// Between what it is asked there may be much work, and it locks nothing.
+	if err := d.patient(ctx, tx); err != nil {
+		return nil, fmt.Errorf("advisories: %w", errors.Join(err, end()))
 	}
 	return &Advisories{ask: tx.QueryContext, close: end, path: "PostgreSQL"}, nil
 }
@@ -123,18 +127,21 @@ func (d *DB) holding(ctx context.Context, l Lease, ttl time.Duration, do func(co
 	return errors.Join(err, d.Release(context.WithoutCancel(ctx), l))
 }
 
-// stillHeld tells, in a transaction that is about to end, that no other has the lease.
+// stillHeld makes sure, in a transaction that is about to end, that no other has the
+// lease, nor gets it before the end.
 func stillHeld(ctx context.Context, tx *sql.Tx, l Lease) error {
-	var one int
-	err := tx.QueryRowContext(ctx, `SELECT 1 FROM leases WHERE name = $1 AND holder = $2 AND fence = $3`, l.Name, l.Holder, l.Fence).Scan(&one)
-	if errors.Is(err, sql.ErrNoRows) {
+	err := changed(tx.ExecContext(ctx, `UPDATE leases SET fence = fence WHERE name = $1 AND holder = $2 AND fence = $3`, l.Name, l.Holder, l.Fence))
+	if errors.Is(err, ErrNotFound) {
 		return fmt.Errorf("lease %s: %w: another has taken it", l.Name, ErrConflict)
 	}
 	return err
 }
 
 // syncPostgres is UpdateAdvisories in the tables of the server, which only syncs write.
-func (d *DB) syncPostgres(ctx context.Context, lease Lease, mirror *advisory.Mirror, o UpdateOptions) (UpdateSummary, error) {
+// A mirror may be slow, and who keeps a transaction open holds up others: so all of it
+// is fetched before. What is stored stays as it was seen then, as long as the lease is
+// held.
+func (d *DB) syncPostgres(ctx context.Context, lease Lease, mirror *advisory.Mirror, o UpdateOptions) (summary UpdateSummary, err error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -142,8 +149,21 @@ func (d *DB) syncPostgres(ctx context.Context, lease Lease, mirror *advisory.Mir
 		o.Progress = func(Progress) {}
 	}
 	u := &update{mirror: mirror, o: o, now: o.Now()}
-	err := inTx(ctx, d.db, func(tx *sql.Tx) error {
-		if err := u.whole(ctx, tx); err != nil {
+	making, err := u.look(ctx, d.db.QueryContext)
+	if err != nil {
+		return u.summary, err
+	}
+	plans := gathered(making)
+	u.fetchLists(ctx)
+	defer func() { err = errors.Join(err, closeAll(plans), u.closeLists()) }()
+	if err := context.Cause(ctx); err != nil {
+		return u.summary, err
+	}
+	err = inTx(ctx, d.db, func(tx *sql.Tx) error {
+		if err := d.patient(ctx, tx); err != nil {
+			return err
+		}
+		if err := u.take(ctx, func() {}, tx, plans); err != nil {
 			return err
 		}
 		return stillHeld(ctx, tx, lease)

@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"strconv"
+	"time"
 )
 
 // A Total is one number of the whole database, for metrics.
@@ -18,10 +20,14 @@ type Total struct {
 // ServerTotals are the numbers of the whole database.
 func (d *DB) ServerTotals(ctx context.Context) ([]Total, error) {
 	var out []Total
+	const silent = 10 * time.Second
+	heard := strconv.FormatInt(d.now().Add(-silent).UnixMicro(), 10)
 	for _, q := range []struct {
 		Total
 		query string
 	}{
+		{Total{Name: "instances", Help: "Instances of the cluster: alive, or silent for 10 s or more; such are forgotten after an hour.", Label: "state"},
+			`SELECT CASE WHEN beat_at >= ` + heard + ` THEN 'alive' ELSE 'silent' END, COUNT(*) FROM instances GROUP BY 1`},
 		{Total{Name: "images", Help: "Images scanned."}, `SELECT '', COUNT(*) FROM images`},
 		{Total{Name: "layers", Help: "Layers known."}, `SELECT '', COUNT(*) FROM layers`},
 		{Total{Name: "layer_analyses_total", Help: "How often a layer was read and analysed, by any instance.", Counts: true}, `SELECT '', COALESCE(SUM(analyses), 0) FROM layers`},

@@ -137,13 +137,26 @@ func updateAdvisories(ctx context.Context, path string, mirror *advisory.Mirror,
 	return u.summary, d.publish()
 }
 
-// whole is run, with an error when nothing could be updated.
+// whole is an update with all that belongs to it, in one transaction. What is fetched is
+// taken in as it comes.
 func (u *update) whole(ctx context.Context, tx *sql.Tx) error {
+	work, cancel := context.WithCancel(ctx)
+	defer cancel()
+	plans, err := u.look(work, tx.QueryContext)
+	if err != nil {
+		return err
+	}
+	return u.take(ctx, cancel, tx, plans)
+}
+
+// take takes in what was fetched, with an error when nothing could be updated. cancel ends
+// what still makes plans.
+func (u *update) take(ctx context.Context, cancel func(), tx *sql.Tx, plans <-chan *plan) error {
 	u.tx = tx
 	if u.o.seen != nil {
 		u.news = map[advisory.Key]bool{}
 	}
-	if err := u.run(ctx); err != nil {
+	if err := u.run(ctx, cancel, plans); err != nil {
 		return err
 	}
 	if !u.progressed() {
@@ -156,7 +169,7 @@ func (u *update) whole(ctx context.Context, tx *sql.Tx) error {
 var errNothingUpdated = errors.New("nothing could be updated, the old data are kept")
 
 // An update is one run of UpdateAdvisories over a draft, or of SyncAdvisories over the
-// tables of a server. All of it is one transaction.
+// tables of a server: look finds what is to be done, take does it in one transaction.
 type update struct {
 	tx      *sql.Tx
 	mirror  *advisory.Mirror
@@ -173,28 +186,33 @@ type update struct {
 	dirty bool
 	// news are the names of packages for UpdateSummary.Changed; nil when nobody asks.
 	news map[advisory.Key]bool
+	// lists are those of KEV and EPSS that were fetched before the transaction, by location.
+	lists map[string]fetchedList
 	// exploited are what came to, or left, the list of exploited vulnerabilities.
 	exploited []string
 }
 
-func (u *update) run(ctx context.Context) error {
-	ecosystems, err := u.choose(ctx)
+// look compares what is stored with the mirror, and has fetched what changed. Every plan
+// must be taken.
+func (u *update) look(ctx context.Context, ask queryFunc) (<-chan *plan, error) {
+	ecosystems, err := u.choose(ctx, ask)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := u.loadStored(ctx); err != nil {
-		return err
+	if u.stored, err = queryPairs(ctx, ask, `SELECT id, modified FROM advisories`); err != nil {
+		return nil, err
 	}
 	feeds := map[string]map[string]string{}
 	for _, e := range ecosystems {
-		if feeds[e], err = u.loadFeed(ctx, e); err != nil {
-			return err
+		if feeds[e], err = loadFeed(ctx, ask, e); err != nil {
+			return nil, err
 		}
 	}
+	return u.prepare(ctx, ecosystems, feeds), nil
+}
+
+func (u *update) run(ctx context.Context, cancel func(), plans <-chan *plan) error {
 	u.written = map[string]time.Time{}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	plans := u.prepare(ctx, ecosystems, feeds)
 	for p := range plans {
 		if err := u.apply(ctx, p); err != nil {
 			cancel()
@@ -233,8 +251,8 @@ func (u *update) progressed() bool {
 }
 
 // choose names the ecosystems to update, sorted.
-func (u *update) choose(ctx context.Context) ([]string, error) {
-	have, err := u.synced(ctx)
+func (u *update) choose(ctx context.Context, ask queryFunc) ([]string, error) {
+	have, err := synced(ctx, ask)
 	if err != nil {
 		return nil, err
 	}
@@ -302,8 +320,8 @@ func (u *update) fail(ecosystem string, err error) {
 }
 
 // synced are the ecosystems that were ever taken from a real mirror, sorted.
-func (u *update) synced(ctx context.Context) ([]string, error) {
-	return queryStrings(ctx, u.tx.QueryContext, `SELECT ecosystem FROM advisory_sources WHERE starter = 0 ORDER BY ecosystem`)
+func synced(ctx context.Context, ask queryFunc) ([]string, error) {
+	return queryStrings(ctx, ask, `SELECT ecosystem FROM advisory_sources WHERE starter = 0 ORDER BY ecosystem`)
 }
 
 // A queryFunc asks a database, or a transaction.
@@ -326,15 +344,10 @@ func queryStrings(ctx context.Context, ask queryFunc, query string, args ...any)
 	return out, rows.Err()
 }
 
-func (u *update) loadStored(ctx context.Context) (err error) {
-	u.stored, err = queryPairs(ctx, u.tx.QueryContext, `SELECT id, modified FROM advisories`)
-	return err
-}
-
 // loadFeed gives the feed's rows at the last update. Those of the starter set
 // have no times: whatever the mirror has replaces them.
-func (u *update) loadFeed(ctx context.Context, ecosystem string) (map[string]string, error) {
-	return queryPairs(ctx, u.tx.QueryContext, `SELECT f.advisory, CASE WHEN s.starter = 1 THEN '' ELSE f.modified END
+func loadFeed(ctx context.Context, ask queryFunc, ecosystem string) (map[string]string, error) {
+	return queryPairs(ctx, ask, `SELECT f.advisory, CASE WHEN s.starter = 1 THEN '' ELSE f.modified END
 		FROM advisory_feed f LEFT JOIN advisory_sources s ON s.ecosystem = f.ecosystem WHERE f.ecosystem = $1`, ecosystem)
 }
 

@@ -3,7 +3,9 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -68,8 +70,46 @@ func (u *update) updateLists(ctx context.Context) {
 	}
 }
 
+// A fetchedList is a list that lies on the disk, or why it could not be had.
+type fetchedList struct {
+	file io.ReadCloser
+	err  error
+}
+
+// fetchLists fetches the lists before there is a transaction.
+func (u *update) fetchLists(ctx context.Context) {
+	u.lists = map[string]fetchedList{}
+	for _, location := range [...]string{u.o.KEV, u.o.EPSS} {
+		if location != "" {
+			file, err := advisory.SpoolList(ctx, location, u.o.Lists)
+			u.lists[location] = fetchedList{file, err}
+		}
+	}
+}
+
+// closeLists frees those that nobody has opened.
+func (u *update) closeLists() error {
+	var errs []error
+	for _, l := range u.lists {
+		if l.err == nil {
+			errs = append(errs, l.file.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// openList opens a list: the one that was fetched, or the one at its location.
+func (u *update) openList(ctx context.Context, location string) (io.ReadCloser, error) {
+	l, ok := u.lists[location]
+	if !ok {
+		return advisory.OpenList(ctx, location, u.o.Lists)
+	}
+	delete(u.lists, location)
+	return l.file, l.err
+}
+
 func (u *update) takeKEV(ctx context.Context, tx *sql.Tx, location string) (int, error) {
-	r, err := advisory.OpenList(ctx, location, u.o.Lists)
+	r, err := u.openList(ctx, location)
 	if err != nil {
 		return 0, err
 	}
@@ -119,7 +159,7 @@ func (u *update) takeKEV(ctx context.Context, tx *sql.Tx, location string) (int,
 }
 
 func (u *update) takeEPSS(ctx context.Context, tx *sql.Tx, location string) (int, error) {
-	r, err := advisory.OpenList(ctx, location, u.o.Lists)
+	r, err := u.openList(ctx, location)
 	if err != nil {
 		return 0, err
 	}

@@ -41,7 +41,8 @@ type plan struct {
 	// single are the records that were fetched one by one.
 	single map[string]fetched
 	err    error
-	// taken is called once the plan's files are no longer needed.
+	// taken is called once the plan's files are no longer needed; others may be fetched
+	// then.
 	taken func()
 }
 
@@ -78,6 +79,23 @@ func (u *update) prepare(ctx context.Context, ecosystems []string, feeds map[str
 			out <- <-ready
 		}
 	}()
+	return out
+}
+
+// gathered waits until all plans are made: what they need of the mirror is here then.
+// So the files of all of them are here at once, each bounded by package advisory.
+func gathered(plans <-chan *plan) <-chan *plan {
+	var all []*plan
+	for p := range plans {
+		p.taken()
+		p.taken = func() {}
+		all = append(all, p)
+	}
+	out := make(chan *plan, len(all))
+	for _, p := range all {
+		out <- p
+	}
+	close(out)
 	return out
 }
 

@@ -104,6 +104,9 @@ func (d *DB) inReadTx(ctx context.Context, do func(*sql.Tx) error) error {
 	if err != nil {
 		return err
 	}
+	if err := d.patient(ctx, tx); err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
 	return errors.Join(do(tx), tx.Rollback())
 }
 

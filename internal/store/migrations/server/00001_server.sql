@@ -324,12 +324,14 @@ CREATE TABLE finding_changes (
 CREATE INDEX finding_changes_at ON finding_changes (at, id);
 CREATE INDEX finding_changes_finding ON finding_changes (finding);
 
--- What happens on a schedule, once for the cluster ("advisories", "crawl", ...).
+-- What happens on a schedule, once for the cluster ("sync", "judge", ...); instance is
+-- that which does it, or did it last.
 CREATE TABLE schedules (
     name       TEXT PRIMARY KEY,
     due_at     BIGINT NOT NULL,
     started_at BIGINT,
     ended_at   BIGINT,
+    instance   TEXT NOT NULL DEFAULT '',
     error      TEXT NOT NULL DEFAULT '',
     detail     TEXT NOT NULL DEFAULT ''
 );

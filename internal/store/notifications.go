@@ -84,6 +84,10 @@ func (d *DB) route(ctx context.Context, tx *sql.Tx, settle time.Duration) (int, 
 	if err != nil || len(taken) == 0 {
 		return 0, err
 	}
+	rebuilt, err := rebuiltViolations(ctx, tx, taken)
+	if err != nil {
+		return 0, err
+	}
 	names, err := violationNames(ctx, tx, taken)
 	if err != nil {
 		return 0, err
@@ -94,11 +98,35 @@ func (d *DB) route(ctx context.Context, tx *sql.Tx, settle time.Duration) (int, 
 	}
 	r := &routing{db: d, tx: tx, at: d.now(), settle: settle, names: names, receivers: receivers, into: map[notificationKey]*waiting{}}
 	for i := range taken {
+		if rebuilt[taken[i].id] {
+			continue
+		}
 		if err := r.add(&taken[i]); err != nil {
 			return 0, err
 		}
 	}
 	return len(taken), r.write(ctx)
+}
+
+// rebuiltViolations are those that are no news: a tag of the image named another image
+// before, which had the same until then. Else a nightly build of each image would tell
+// all that is wrong with it each night.
+func rebuiltViolations(ctx context.Context, tx *sql.Tx, of []routedViolation) (map[int64]bool, error) {
+	out := map[int64]bool{}
+	for batch := range slices.Chunk(of, 500) {
+		ids, err := queryIDs(ctx, tx.QueryContext, `SELECT v.id FROM violations v WHERE v.id IN (`+joinIDs(batch, func(v *routedViolation) int64 { return v.id })+`) AND EXISTS (
+			SELECT 1 FROM manifest_images mi JOIN tags t ON t.manifest = mi.manifest AND t.to_at IS NULL
+			JOIN tags b ON b.repository = t.repository AND b.name = t.name AND b.to_at = t.from_at JOIN manifest_images bi ON bi.manifest = b.manifest
+			JOIN violations o ON o.image = bi.image AND o.watch = v.watch AND o.policy = v.policy AND o.rule = v.rule AND o.subject = v.subject AND o.id <> v.id
+			WHERE mi.image = v.image AND o.notified_at IS NOT NULL AND (o.resolved_at IS NULL OR o.resolved_at >= t.from_at))`)
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range ids {
+			out[id] = true
+		}
+	}
+	return out, nil
 }
 
 func (d *DB) takeViolations(ctx context.Context, tx *sql.Tx) ([]routedViolation, error) {

@@ -1,12 +1,15 @@
 package store
 
 import (
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"strata/internal/notify"
 )
@@ -157,6 +160,70 @@ func TestDigest(t *testing.T) {
 		if list, err := db.Notifications(t.Context(), "", 0, 5); err != nil || len(list) != 0 {
 			t.Errorf("%+v %v", list, err)
 		}
+	})
+}
+
+// What the image had that a tag named before is no news when the tag moves, unless it
+// was resolved in between.
+func TestRebuiltIsNoNews(t *testing.T) {
+	onEngines(t, func(t *testing.T, db *DB) {
+		receiverAndWatch(t, db, "")
+		violate(t, db, 1, "ann", "CVE-1")
+		rebuild := func(n int, at int64, vulnerabilities ...string) {
+			t.Helper()
+			one := func(query string, args ...any) (id int64) {
+				t.Helper()
+				if err := db.db.QueryRowContext(t.Context(), query, args...).Scan(&id); err != nil {
+					t.Fatal(err)
+				}
+				return id
+			}
+			digest := fmt.Sprintf("sha256:rebuilt-%d", n)
+			repository := one(`SELECT id FROM repositories`)
+			manifest := one(`INSERT INTO manifests (repository, digest, state, found_at) VALUES ($1, $2, 'scanned', 1) RETURNING id`, repository, digest)
+			image := one(`INSERT INTO images (digest, config_digest, platform, reference, analyzer_set, layers, top, size, found_at, scanned_at)
+				VALUES ($1, 'c', 'linux/amd64', 'r', 'a', 1, 1, 1, 1, 1) RETURNING id`, digest)
+			one(`INSERT INTO manifest_images (manifest, image) VALUES ($1, $2) RETURNING image`, manifest, image)
+			if err := db.inTx(t.Context(), func(tx *sql.Tx) error { return moveTag(t.Context(), tx, repository, manifest, "CVE-1-0", at) }); err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range vulnerabilities {
+				one(`INSERT INTO violations (watch, image, policy, rule, subject, decision, vulnerability, severity, message, first_seen_at, last_seen_at)
+					VALUES ((SELECT id FROM watches), $1, 'p', 'r', $2, 'fail', $3, 3, 'm', $4, $4) RETURNING id`, image, []byte(v), v, at)
+			}
+			if _, err := db.db.ExecContext(t.Context(), `UPDATE violations SET resolved_at = $1 WHERE image <> $2 AND resolved_at IS NULL`, at, image); err != nil {
+				t.Fatal(err)
+			}
+		}
+		told := func(when string, want ...string) {
+			t.Helper()
+			if _, err := db.RouteViolations(t.Context(), 0); err != nil {
+				t.Fatal(err)
+			}
+			claimed, err := db.ClaimNotifications(t.Context(), 10, time.Minute)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, n := range claimed {
+				got = append(got, n.Subject)
+				if err := db.NotificationSent(t.Context(), n.ID, n.Fence); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s: %s", when, diff)
+			}
+		}
+		told("at first", "CVE-1 (ann)")
+		rebuild(2, 10, "CVE-1", "CVE-2")
+		told("rebuilt with one more", "CVE-2 (ann)")
+		rebuild(3, 20, "CVE-1", "CVE-2")
+		told("rebuilt")
+		rebuild(4, 30, "CVE-2")
+		told("one is fixed")
+		rebuild(5, 40, "CVE-1", "CVE-2")
+		told("and back", "CVE-1 (ann)")
 	})
 }
 

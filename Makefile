@@ -13,7 +13,7 @@ CA_FILE ?= /etc/ssl/certs/ca-certificates.crt
 # The linters live in a module of their own (docs/decisions/0002-tools-module.md).
 TOOL := go tool -modfile=tools/go.mod
 
-.PHONY: help build image demo test check lint chart chart-update vuln bench bench-fleet generate fuzz cover clean
+.PHONY: help build image demo test check lint chart chart-update vuln bench bench-fleet chaos generate fuzz cover clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ bench: ## measure scans against the floor: read, hash, decompress, walk
 
 bench-fleet: ## measure a fleet of 100,000 images in PostgreSQL and SQLite
 	scripts/bench-fleet.sh
+
+chaos: ## kill, pause and cut off instances, and hold what they did against a calm server
+	scripts/chaos.sh $(TIMES)
 
 generate: ## write generated files anew
 	go generate ./...

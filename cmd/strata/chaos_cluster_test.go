@@ -1,0 +1,446 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A cable is a network connection between two programs that can be cut: a TCP proxy.
+type cable struct {
+	listener net.Listener
+	to       string
+
+	mu    sync.Mutex
+	cut   bool
+	conns map[net.Conn]bool
+}
+
+func newCable(t *testing.T, to string) *cable {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cable{listener: l, to: to, conns: map[net.Conn]bool{}}
+	t.Cleanup(func() { _ = l.Close(); c.setCut(true) })
+	go func() {
+		for {
+			from, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go c.carry(from)
+		}
+	}()
+	return c
+}
+
+func (c *cable) address() string { return c.listener.Addr().String() }
+
+// setCut cuts the cable, or mends it. What was connected is lost, as when a host is gone;
+// what connects to a cut one gets no answer.
+func (c *cable) setCut(cut bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cut = cut
+	for conn := range c.conns {
+		_ = conn.Close()
+	}
+	clear(c.conns)
+}
+
+// keep notes a connection; false when the cable is cut.
+func (c *cable) keep(conn net.Conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.conns[conn] = true
+	return !c.cut
+}
+
+func (c *cable) carry(from net.Conn) {
+	if !c.keep(from) {
+		return // open, and silent, until the cable is mended
+	}
+	defer from.Close()
+	to, err := net.DialTimeout("tcp", c.to, 5*time.Second)
+	if err != nil {
+		return
+	}
+	defer to.Close()
+	if !c.keep(to) {
+		return
+	}
+	done := make(chan struct{}, 2)
+	for _, ends := range [][2]net.Conn{{from, to}, {to, from}} {
+		go func() {
+			_, _ = io.Copy(ends[0], ends[1])
+			done <- struct{}{}
+		}()
+	}
+	<-done
+}
+
+// A chaosPostgres is a primary with a replica that has each commit before it is told.
+type chaosPostgres struct {
+	t      *testing.T
+	dir    string
+	ports  [2]string
+	primal int // which one is the primary
+}
+
+func startChaosPostgres(t *testing.T) *chaosPostgres {
+	t.Helper()
+	bins, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
+	if len(bins) == 0 {
+		lacking(t, "PostgreSQL (Debian: apt-get install postgresql)")
+	}
+	dir, err := os.MkdirTemp("", "strata-chaos-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &chaosPostgres{t: t, dir: dir, ports: [2]string{freePort(t), freePort(t)}}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if os.Getuid() == 0 {
+		u, err := user.Lookup("postgres")
+		if err != nil {
+			t.Fatal(err)
+		}
+		uid, _ := strconv.Atoi(u.Uid)
+		if err := os.Chown(dir, uid, -1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.must("initdb", "-D", p.data(0), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
+	p.start(0, true)
+	t.Cleanup(func() {
+		for i := range p.ports {
+			_ = p.run("pg_ctl", "-D", p.data(i), "-m", "immediate", "-s", "stop")
+		}
+	})
+	p.replica(1, 0)
+	p.sql("CREATE DATABASE strata")
+	return p
+}
+
+func (p *chaosPostgres) data(i int) string { return filepath.Join(p.dir, fmt.Sprintf("data%d", i)) }
+
+// start starts one of the servers; a commit waits for the other when that follows.
+func (p *chaosPostgres) start(i int, followed bool) {
+	p.t.Helper()
+	standby := "''"
+	if followed {
+		standby = "'*'"
+	}
+	options := fmt.Sprintf("-c port=%s -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=80 -c wal_keep_size=64MB -c synchronous_standby_names=%s", p.ports[i], standby)
+	p.must("pg_ctl", "-D", p.data(i), "-l", filepath.Join(p.dir, fmt.Sprintf("log%d", i)), "-w", "-s", "-o", options, "start")
+}
+
+// replica makes one server a replica of the other.
+func (p *chaosPostgres) replica(i, of int) {
+	p.t.Helper()
+	_ = os.RemoveAll(p.data(i))
+	p.must("pg_basebackup", "-D", p.data(i), "-R", "-X", "stream", "-c", "fast", "-h", "127.0.0.1", "-p", p.ports[of], "-U", "postgres", "--no-sync")
+	p.start(i, false)
+}
+
+// restart stops the primary, fast or as a crash does, and starts it again.
+func (p *chaosPostgres) restart(mode string) {
+	p.t.Helper()
+	p.must("pg_ctl", "-D", p.data(p.primal), "-m", mode, "-w", "-s", "stop")
+	p.start(p.primal, true)
+}
+
+// failover lets the primary be gone, and the replica take its place; the one that was is
+// made its replica.
+func (p *chaosPostgres) failover() {
+	p.t.Helper()
+	was := p.primal
+	p.must("pg_ctl", "-D", p.data(was), "-m", "immediate", "-w", "-s", "stop")
+	p.primal = 1 - was
+	p.must("pg_ctl", "-D", p.data(p.primal), "-w", "-s", "promote")
+}
+
+// follow makes the one that was the primary a replica, and commits wait for it.
+func (p *chaosPostgres) follow() {
+	p.t.Helper()
+	p.replica(1-p.primal, p.primal)
+	p.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")
+	p.sql("SELECT pg_reload_conf()")
+}
+
+func (p *chaosPostgres) must(program string, args ...string) {
+	p.t.Helper()
+	if err := p.run(program, args...); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *chaosPostgres) run(program string, args ...string) error {
+	bins, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + program)
+	if len(bins) == 0 {
+		return fmt.Errorf("no %s", program)
+	}
+	line := append([]string{bins[len(bins)-1]}, args...)
+	if os.Getuid() == 0 {
+		line = append([]string{"runuser", "-u", "postgres", "--"}, line...)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, line[0], line[1:]...)
+	cmd.Dir = "/"
+	log, err := os.CreateTemp("", "strata-chaos-log-") // not a pipe, which the server would inherit
+	if err != nil {
+		return err
+	}
+	defer os.Remove(log.Name())
+	defer log.Close()
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Run(); err != nil {
+		text, _ := os.ReadFile(log.Name())
+		return fmt.Errorf("%s %v: %w\n%s", program, args, err, text)
+	}
+	return nil
+}
+
+// sql asks the primary, and gives rows of columns with | between.
+func (p *chaosPostgres) sql(query string) []string {
+	p.t.Helper()
+	database := "strata"
+	if strings.HasPrefix(query, "CREATE DATABASE") || strings.HasPrefix(query, "ALTER SYSTEM") {
+		database = "postgres"
+	}
+	out, err := exec.CommandContext(p.t.Context(), "psql", "-h", "127.0.0.1", "-p", p.ports[p.primal], "-U", "postgres", "-d", database, "-qAtc", query).CombinedOutput()
+	if err != nil {
+		p.t.Fatalf("%s: %v\n%s", query, err, out)
+	}
+	return strings.Fields(strings.ReplaceAll(string(out), " ", "_"))
+}
+
+// A chaosInstance is a `strata serve` of the cluster, with cables of its own to both
+// database servers.
+type chaosInstance struct {
+	t      *testing.T
+	n      int
+	dir    string
+	listen string
+	args   []string
+	cables [2]*cable
+
+	*process
+	log lockedBuffer
+}
+
+func (i *chaosInstance) start() {
+	i.t.Helper()
+	i.process = newProcess(i.t, i.dir, i.args...)
+	if binary := os.Getenv("STRATA_CHAOS_BINARY"); binary != "" {
+		i.Cmd.Path = binary
+	}
+	i.Env = append(i.Env, "XDG_DATA_HOME="+filepath.Join(i.dir, "data"), "SSL_CERT_FILE="+os.Getenv("SSL_CERT_FILE"))
+	i.Stderr, i.Stdout = &i.log, io.Discard
+	if err := i.Start(); err != nil {
+		i.t.Fatal(err)
+	}
+}
+
+// kill ends it as a host that loses its power does.
+func (i *chaosInstance) kill() {
+	_ = i.Process.Kill()
+	_ = i.Wait()
+}
+
+func (i *chaosInstance) signal(s syscall.Signal) {
+	i.t.Helper()
+	if err := i.Process.Signal(s); err != nil {
+		i.t.Fatal(err)
+	}
+}
+
+func (i *chaosInstance) setCut(cut bool) {
+	for _, c := range i.cables {
+		c.setCut(cut)
+	}
+}
+
+// A chaosCluster is three instances over a PostgreSQL pair behind HAProxy.
+type chaosCluster struct {
+	t         *testing.T
+	postgres  *chaosPostgres
+	instances []*chaosInstance
+	// url of the balancer; roots has its certificate.
+	url    string
+	client *http.Client
+	cert   string
+}
+
+const chaosInstances = 3
+
+func startChaosCluster(t *testing.T, mirror string) *chaosCluster {
+	t.Helper()
+	c := &chaosCluster{t: t, postgres: startChaosPostgres(t)}
+	dir := t.TempDir()
+	key := filepath.Join(dir, "server.key")
+	if err := os.WriteFile(key, []byte(strings.Repeat("ab", 32)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for n := range chaosInstances {
+		i := &chaosInstance{t: t, n: n, dir: filepath.Join(dir, fmt.Sprint("instance", n)), listen: "127.0.0.1:" + freePort(t)}
+		for j, port := range c.postgres.ports {
+			i.cables[j] = newCable(t, "127.0.0.1:"+port)
+		}
+		url := fmt.Sprintf("postgres://postgres@%s,%s/strata?target_session_attrs=read-write&connect_timeout=2", i.cables[0].address(), i.cables[1].address())
+		i.args = []string{"serve", "--listen", i.listen, "--database", url, "--key-file", key, "--mirror", mirror, "--kev", "none", "--epss", "none", "--ecosystem", "npm",
+			"--sync-every", "1h", "--crawl-every", "20s", "--workers", "2", "--allow-private-addresses", "--shutdown-timeout", "10s", "--trusted-proxy", "127.0.0.0/8"}
+		c.instances = append(c.instances, i)
+		i.start()
+		t.Cleanup(func() { _ = i.Process.Signal(syscall.SIGCONT); i.kill() })
+	}
+	c.balance(dir)
+	c.eventually("the balancer has all instances", func() bool {
+		if c.ready() < chaosInstances {
+			return false
+		}
+		res, err := c.client.Get(c.url + "/readyz")
+		if err != nil {
+			return false
+		}
+		_ = res.Body.Close()
+		return res.StatusCode == http.StatusOK
+	})
+	return c
+}
+
+// balance starts HAProxy, as it is shipped.
+func (c *chaosCluster) balance(dir string) {
+	c.t.Helper()
+	if _, err := exec.LookPath("haproxy"); err != nil {
+		lacking(c.t, "haproxy (Debian: apt-get install haproxy)")
+	}
+	config, err := filepath.Abs("../../deploy/compose/haproxy.cfg")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.cert = filepath.Join(dir, "tls.pem")
+	roots := selfSigned(c.t, c.cert)
+	bind := "127.0.0.1:" + freePort(c.t)
+	cmd := exec.CommandContext(c.t.Context(), "haproxy", "-db", "-q", "-f", config)
+	cmd.Env = append(os.Environ(), "STRATA_BIND="+bind, "STRATA_TLS="+c.cert)
+	for n, i := range c.instances {
+		cmd.Env = append(cmd.Env, fmt.Sprintf("STRATA_%d=%s", n+1, i.listen))
+	}
+	var log lockedBuffer
+	cmd.Stdout, cmd.Stderr = &log, &log
+	if err := cmd.Start(); err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if c.t.Failed() {
+			c.t.Logf("haproxy:\n%s", lastLines(log.String(), 30))
+		}
+	})
+	c.url = "https://" + bind
+	c.client = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{TLSClientConfig: tlsTrusting(roots), MaxIdleConnsPerHost: 10}}
+}
+
+// ready is how many instances are.
+func (c *chaosCluster) ready() (n int) {
+	client := http.Client{Timeout: 2 * time.Second}
+	for _, i := range c.instances {
+		res, err := client.Get("http://" + i.listen + "/readyz")
+		if err != nil {
+			continue
+		}
+		_ = res.Body.Close()
+		if res.StatusCode == http.StatusOK {
+			n++
+		}
+	}
+	return n
+}
+
+func (c *chaosCluster) eventually(what string, done func() bool) time.Duration {
+	c.t.Helper()
+	const patience = 4 * time.Minute
+	start := time.Now()
+	for time.Since(start) < patience {
+		if done() {
+			return time.Since(start)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	for _, i := range c.instances {
+		c.t.Logf("instance %d:\n%s", i.n, lastLines(i.log.String(), 40))
+	}
+	c.t.Fatalf("not within %v: %s", patience, what)
+	return 0
+}
+
+// lastLines are those of a log that tell of faults.
+func lastLines(text string, n int) string {
+	lines := slices.DeleteFunc(strings.Split(text, "\n"), func(line string) bool { return strings.Contains(line, "level=INFO") })
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+// selfSigned writes a certificate for the loopback with its key, and gives it.
+func selfSigned(t *testing.T, path string) *x509.CertPool {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "strata"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	_ = pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: der})
+	_ = pem.Encode(&b, &pem.Block{Type: "PRIVATE KEY", Bytes: secret})
+	if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(b.Bytes())
+	return pool
+}
+
+// faultsOf are the lines of a log that no instance may write.
+func faultsOf(log string) (out []string) {
+	for line := range strings.Lines(log) {
+		for _, word := range []string{"panic", "DATA RACE", "violates", "goroutine "} {
+			if strings.Contains(line, word) {
+				out = append(out, strings.TrimSpace(line))
+			}
+		}
+	}
+	return slices.Compact(out)
+}

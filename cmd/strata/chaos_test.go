@@ -1,0 +1,426 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/cookiejar"
+	"os"
+	"regexp"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestChaos runs three instances over a PostgreSQL pair behind HAProxy, with a real
+// registry. While images are pushed and clients ask, what can fail does: instances are
+// killed and paused, cut off from their database, the database is restarted, gone, and
+// replaced by its replica. In the end a checker, which knows what was pushed, holds all
+// against one calm server that saw the same: not a byte of a report may differ, no
+// notification may be missing, or be there twice, and no client may have noticed.
+//
+// By itself it is short. STRATA_CHAOS=full is what scripts/chaos.sh runs and prints.
+func TestChaos(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a minute")
+	}
+	w := &chaosWorld{t: t, images: 80, start: time.Now(), registry: startChaosRegistry(t), receiver: startChaosReceiver(t), mirror: t.TempDir()}
+	if os.Getenv("STRATA_CHAOS") == "full" {
+		w.images, w.full = 600, true
+	}
+	writeChaosFeed(t, w.mirror, false)
+	w.cluster = startChaosCluster(t, w.mirror)
+	w.begin()
+	pushed := w.push()
+	stop := w.poll()
+	w.faults()
+	<-pushed
+	w.settle()
+	stop()
+	w.check()
+}
+
+// A chaosWorld is all that a run has.
+type chaosWorld struct {
+	t        *testing.T
+	full     bool
+	images   int
+	start    time.Time
+	mirror   string
+	registry *chaosRegistry
+	receiver *chaosReceiver
+	cluster  *chaosCluster
+	api      *chaosAPI
+
+	mu sync.Mutex
+	// excused are times in which the database was away, and a client may be told so.
+	excused [][2]time.Time
+	asked   []chaosAnswer
+	pushed  atomic.Int64
+}
+
+// A chaosAnswer is what one question of a client came to.
+type chaosAnswer struct {
+	from, to time.Time
+	what     string
+	fault    string
+}
+
+// say prints a figure, for docs/reliability.md.
+func (w *chaosWorld) say(format string, args ...any) {
+	fmt.Printf("chaos\t%6.1f s\t%s\n", time.Since(w.start).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// begin makes the administrator and tells the cluster what to watch.
+func (w *chaosWorld) begin() {
+	w.t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.cluster.client.Jar = jar
+	w.api = &chaosAPI{t: w.t, client: w.cluster.client, url: w.cluster.url}
+	w.api.setUp(w.setupToken(), "http://"+w.registry.cable.address(), w.receiver.url)
+	w.cluster.client.Jar = nil
+	var hook struct{ Secret, URL string }
+	w.api.call("POST", "/api/v1/registries/fleet/hook-secret", nil, &hook)
+	w.registry.start(w.cluster.url+"/hooks/fleet/distribution", hook.Secret, w.cluster.cert)
+	w.cluster.eventually("all instances are ready", func() bool { return w.cluster.ready() == chaosInstances })
+}
+
+// setupToken is what the first instance that made the tables printed.
+func (w *chaosWorld) setupToken() (token string) {
+	w.t.Helper()
+	pattern := regexp.MustCompile(`"token": "([^"]+)"`)
+	w.cluster.eventually("a setup token is printed", func() bool {
+		for _, i := range w.cluster.instances {
+			if m := pattern.FindStringSubmatch(i.log.String()); m != nil {
+				token = m[1]
+				return true
+			}
+		}
+		return false
+	})
+	return token
+}
+
+// push pushes all images one after another, over the time that the faults take.
+func (w *chaosWorld) push() (done chan struct{}) {
+	done = make(chan struct{})
+	go func() {
+		defer close(done)
+		for n := range w.images {
+			m := chaosImage(w.t, n)
+			for {
+				err := w.registry.push(m)
+				if err == nil {
+					break
+				}
+				time.Sleep(time.Second) // as one who pushes does
+			}
+			w.pushed.Add(1)
+			if w.full {
+				time.Sleep(100 * time.Millisecond)
+			}
+		}
+		w.say("%d images were pushed", w.images)
+	}()
+	return done
+}
+
+// poll lets clients ask through the balancer until it is stopped.
+func (w *chaosWorld) poll() (stop func()) {
+	end := make(chan struct{})
+	var wg sync.WaitGroup
+	questions := []string{"/api/v1/images?limit=20", "/api/v1/impact?vulnerability=GHSA-base-0000-0001", "/api/v1/violations?limit=20", "/api/v1/me"}
+	for _, what := range questions {
+		wg.Go(func() {
+			for {
+				select {
+				case <-end:
+					return
+				case <-time.After(50 * time.Millisecond):
+					w.ask(what)
+				}
+			}
+		})
+	}
+	return func() { close(end); wg.Wait() }
+}
+
+func (w *chaosWorld) ask(what string) {
+	a := chaosAnswer{from: time.Now(), what: what}
+	status, text, err := w.api.try("GET", what, nil)
+	a.to = time.Now()
+	switch {
+	case err != nil:
+		a.fault = err.Error()
+	case status != http.StatusOK:
+		a.fault = fmt.Sprintf("status %d: %.200s", status, text)
+	case what == "/api/v1/me" && !strings.Contains(string(text), `"admin"`):
+		a.fault = "wrong: " + string(text)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.asked = append(w.asked, a)
+}
+
+// excuse does something to the database, during which clients may be told that it is
+// away, and until all instances are ready again.
+func (w *chaosWorld) excuse(what string, do func()) {
+	w.t.Helper()
+	from := time.Now()
+	do()
+	w.cluster.eventually("instances are ready after: "+what, func() bool { return w.cluster.ready() == chaosInstances })
+	to := time.Now().Add(time.Second) // what the balancer takes to see it
+	w.mu.Lock()
+	w.excused = append(w.excused, [2]time.Time{from.Add(-100 * time.Millisecond), to})
+	w.mu.Unlock()
+	w.say("%s: %.1f s until all instances were ready again", what, to.Sub(from).Seconds()-1)
+}
+
+// faults lets happen what can.
+func (w *chaosWorld) faults() {
+	w.t.Helper()
+	c := w.cluster
+	w.killed(0)
+	w.excuse("PostgreSQL is restarted", func() { c.postgres.restart("fast") })
+	w.paused(1, 13*time.Second)
+	writeChaosFeed(w.t, w.mirror, true)
+	w.api.call("POST", "/api/v1/feeds/sync", nil, nil)
+	w.say("the feed has news")
+	w.killed(2)
+	w.excuse("PostgreSQL fails over to its replica", c.postgres.failover)
+	if !w.full {
+		return
+	}
+	w.excuse("the old primary follows", c.postgres.follow)
+	w.cutOff(0, 15*time.Second)
+	w.receiver.refuses.Store(true)
+	w.stopped(1)
+	w.receiver.refuses.Store(false)
+	w.excuse("PostgreSQL crashes", func() { c.postgres.restart("immediate") })
+	w.excuse("the database is away for a minute", func() {
+		for _, i := range c.instances {
+			i.setCut(true)
+		}
+		time.Sleep(time.Minute)
+		for _, i := range c.instances {
+			i.setCut(false)
+		}
+	})
+	w.registry.cable.setCut(true)
+	w.say("the registry is gone")
+	time.Sleep(10 * time.Second)
+	w.registry.cable.setCut(false)
+	w.killed(1)
+	w.paused(0, 20*time.Second)
+	w.excuse("PostgreSQL fails over back", c.postgres.failover)
+	w.killed(0)
+	w.killed(2)
+}
+
+// killed kills an instance, waits until others have what it had, and starts it again.
+func (w *chaosWorld) killed(n int) {
+	w.t.Helper()
+	i := w.cluster.instances[n]
+	w.cluster.eventually("it has work", func() bool { return w.pushed.Load() == int64(w.images) || len(w.scanning()) > 0 })
+	had := w.scanning()
+	i.kill()
+	took := w.cluster.eventually("its work is taken over", func() bool {
+		now := w.scanning()
+		return !slices.ContainsFunc(had, func(m string) bool { return slices.Contains(now, m) })
+	})
+	w.say("instance %d is killed: what was at work was done or taken over within %.1f s", n, took.Seconds())
+	const goal = 15 * time.Second
+	if took > goal+5*time.Second { // what is taken over is only seen when it is claimed anew
+		w.t.Errorf("work of a killed instance was taken over after %v, want %v", took, goal)
+	}
+	i.start()
+	w.cluster.eventually("it is ready", func() bool { return w.cluster.ready() == chaosInstances })
+}
+
+// scanning are the manifests that are worked on, with their fences.
+func (w *chaosWorld) scanning() []string {
+	w.t.Helper()
+	return w.cluster.postgres.sql("SELECT id || '/' || fence FROM manifests WHERE state = 'scanning'")
+}
+
+// paused stops an instance for longer than its leases last, and lets it go on.
+func (w *chaosWorld) paused(n int, d time.Duration) {
+	w.t.Helper()
+	i := w.cluster.instances[n]
+	i.signal(syscall.SIGSTOP)
+	time.Sleep(d)
+	i.signal(syscall.SIGCONT)
+	took := w.cluster.eventually("the paused one is ready", func() bool { return w.cluster.ready() == chaosInstances })
+	w.say("instance %d is paused for %v: ready %.1f s after it goes on", n, d, took.Seconds())
+}
+
+// cutOff takes an instance its network to the database.
+func (w *chaosWorld) cutOff(n int, d time.Duration) {
+	w.t.Helper()
+	i := w.cluster.instances[n]
+	i.setCut(true)
+	took := w.cluster.eventually("the balancer leaves it out", func() bool { return w.cluster.ready() == chaosInstances-1 })
+	time.Sleep(d)
+	i.setCut(false)
+	again := w.cluster.eventually("it is ready again", func() bool { return w.cluster.ready() == chaosInstances })
+	w.say("instance %d is cut off from the database for %v: not ready after %.1f s, ready %.1f s after", n, d, took.Seconds(), again.Seconds())
+}
+
+// stopped ends an instance as an upgrade does, and starts it again.
+func (w *chaosWorld) stopped(n int) {
+	w.t.Helper()
+	i := w.cluster.instances[n]
+	from := time.Now()
+	i.signal(syscall.SIGTERM)
+	if code := i.code(w.t); code != exitPass {
+		w.t.Errorf("instance %d: exit code %d", n, code)
+	}
+	w.say("instance %d is told to stop: gone after %.1f s", n, time.Since(from).Seconds())
+	i.start()
+	w.cluster.eventually("it is ready", func() bool { return w.cluster.ready() == chaosInstances })
+}
+
+// settle waits until all that was pushed is scanned, and all who are to be told are.
+func (w *chaosWorld) settle() {
+	w.t.Helper()
+	w.api.call("POST", "/api/v1/registries/fleet/crawl", nil, nil)
+	sql := w.cluster.postgres.sql
+	took := w.cluster.eventually("all images are scanned", func() bool {
+		return sql("SELECT count(*) FROM images WHERE id IN (SELECT image FROM manifest_images)")[0] == fmt.Sprint(w.images) &&
+			sql("SELECT count(*) FROM manifests WHERE state <> 'scanned'")[0] == "0" && sql("SELECT count(*) FROM packages WHERE matched_at IS NULL")[0] == "0"
+	})
+	w.say("all %d images are scanned, %.1f s after the last fault and push", w.images, took.Seconds())
+	w.cluster.eventually("the news is there", func() bool {
+		return sql("SELECT count(*) FROM vulnerability_names WHERE name = 'GHSA-NEWS-0000-0005'")[0] == "1"
+	})
+	quiet := 0
+	w.cluster.eventually("all are told", func() bool {
+		quiet++
+		if sql("SELECT count(*) FROM watched_images WHERE due_at IS NOT NULL AND due_at <= extract(epoch FROM now()) * 1000000")[0] != "0" ||
+			sql("SELECT count(*) FROM notifications WHERE state <> 'sent'")[0] != "0" {
+			quiet = 0
+		}
+		return quiet > 50
+	})
+}
+
+// check holds all against a calm server.
+func (w *chaosWorld) check() {
+	w.t.Helper()
+	got := w.api.result()
+	calm := w.calm()
+	if len(calm.Reports) != w.images {
+		w.t.Errorf("the calm server has %d images, want %d", len(calm.Reports), w.images)
+	}
+	if diff := cmp.Diff(calm, got); diff != "" {
+		w.t.Errorf("not as on a calm server (-calm +chaos):\n%.5000s", diff)
+	}
+	w.checkNotifications()
+	w.checkClients()
+	for _, i := range w.cluster.instances {
+		if f := faultsOf(i.log.String()); len(f) > 0 {
+			w.t.Errorf("instance %d:\n%s", i.n, strings.Join(f[:min(len(f), 20)], "\n"))
+		}
+	}
+	w.say("%d images, %d violations: as on a calm server, each byte", len(got.Reports), len(got.Violations))
+}
+
+// calm is what one server on SQLite knows that is left in peace.
+func (w *chaosWorld) calm() chaosResult {
+	w.t.Helper()
+	dir := w.t.TempDir()
+	s := startServer(w.t, dir, "--mirror", w.mirror, "--kev", "none", "--epss", "none", "--ecosystem", "npm", "--crawl-every", "1h", "--sync-every", "1h")
+	jar, _ := cookiejar.New(nil)
+	a := &chaosAPI{t: w.t, client: &http.Client{Timeout: time.Minute, Jar: jar}, url: s.url}
+	m := regexp.MustCompile(`"token": "([^"]+)"`).FindStringSubmatch(s.log.String())
+	if m == nil {
+		w.t.Fatal("no setup token")
+	}
+	a.setUp(m[1], "http://"+w.registry.cable.address(), "")
+	a.client.Jar = nil
+	var before string
+	w.cluster.eventually("the calm server has all", func() bool {
+		type manifest struct{ State string }
+		for _, m := range chaosPages[manifest](a, "/api/v1/manifests?") {
+			if m.State != "scanned" {
+				return false
+			}
+		}
+		_, now, _ := a.try("GET", "/api/v1/images?limit=200", nil)
+		_, violations, _ := a.try("GET", "/api/v1/violations?limit=200", nil)
+		same := before == string(now)+string(violations)
+		before = string(now) + string(violations)
+		time.Sleep(time.Second)
+		return same && len(chaosPages[struct{}](a, "/api/v1/images?")) == w.images
+	})
+	defer s.stop(w.t)
+	return a.result()
+}
+
+// checkNotifications wants each violation told of in one notification, and that the
+// receiver has each of these.
+func (w *chaosWorld) checkNotifications() {
+	w.t.Helper()
+	sql := w.cluster.postgres.sql
+	ids := sql("SELECT delivery FROM notifications ORDER BY 1")
+	if len(slices.Compact(slices.Clone(ids))) != len(ids) {
+		w.t.Errorf("a delivery id is there twice: %v", ids)
+	}
+	for what, query := range map[string]string{
+		"that nobody was told of": `SELECT count(*) FROM violations v WHERE NOT EXISTS (SELECT 1 FROM notification_violations n WHERE n.violation = v.id)`,
+		"that are told of twice":  `SELECT count(*) FROM (SELECT 1 FROM notification_violations GROUP BY violation, owner HAVING count(*) > 1) twice`,
+	} {
+		if n := sql(query)[0]; n != "0" {
+			w.t.Errorf("%s violations %s", n, what)
+		}
+	}
+	w.receiver.mu.Lock()
+	defer w.receiver.mu.Unlock()
+	again := 0
+	for _, id := range ids {
+		if w.receiver.got[id] == 0 {
+			w.t.Errorf("notification %s was never delivered", id)
+		}
+		again += max(0, w.receiver.got[id]-1)
+	}
+	if len(w.receiver.got) != len(ids) {
+		w.t.Errorf("the receiver got %d notifications, there are %d", len(w.receiver.got), len(ids))
+	}
+	w.say("%d notifications, each delivered; %d were delivered again under the same id", len(ids), again)
+}
+
+// checkClients wants that clients were not disturbed while there was a database.
+func (w *chaosWorld) checkClients() {
+	w.t.Helper()
+	var faults []chaosAnswer
+	excused, asked := 0, len(w.asked)
+	var times []time.Duration
+	for _, a := range w.asked {
+		times = append(times, a.to.Sub(a.from))
+		if a.fault == "" {
+			continue
+		}
+		if slices.ContainsFunc(w.excused, func(e [2]time.Time) bool { return a.to.After(e[0]) && a.from.Before(e[1]) }) && !strings.HasPrefix(a.fault, "wrong") {
+			excused++
+			continue
+		}
+		faults = append(faults, a)
+	}
+	sort.Slice(times, func(i, j int) bool { return times[i] < times[j] })
+	for _, f := range faults[:min(len(faults), 10)] {
+		w.say("a client was failed at %.1f s: %s: %s", f.to.Sub(w.start).Seconds(), f.what, f.fault)
+	}
+	w.say("%d answers to clients, %d failed while the database was away, %d besides; p50 %v, p99 %v", asked, excused, len(faults), times[asked/2].Round(time.Millisecond), times[asked*99/100].Round(time.Millisecond))
+	if len(faults)*1000 > asked {
+		w.t.Errorf("%d of %d answers to clients failed though the database was there, more than 1 in 1000", len(faults), asked)
+	}
+}

@@ -38,6 +38,10 @@ func TestChaos(t *testing.T) {
 	w.cluster = startChaosCluster(t, w.mirror)
 	w.begin()
 	pushed := w.push()
+	w.cluster.eventually("the first images are there", func() bool {
+		status, _, err := w.api.try("GET", chaosImpact, nil)
+		return err == nil && status == http.StatusOK
+	})
 	stop := w.poll()
 	w.faults()
 	<-pushed
@@ -64,6 +68,9 @@ type chaosWorld struct {
 	asked   []chaosAnswer
 	pushed  atomic.Int64
 }
+
+// chaosImpact is a question that clients ask.
+const chaosImpact = "/api/v1/impact?vulnerability=GHSA-base-0000-0001"
 
 // A chaosAnswer is what one question of a client came to.
 type chaosAnswer struct {
@@ -138,7 +145,7 @@ func (w *chaosWorld) push() (done chan struct{}) {
 func (w *chaosWorld) poll() (stop func()) {
 	end := make(chan struct{})
 	var wg sync.WaitGroup
-	questions := []string{"/api/v1/images?limit=20", "/api/v1/impact?vulnerability=GHSA-base-0000-0001", "/api/v1/violations?limit=20", "/api/v1/me"}
+	questions := []string{"/api/v1/images?limit=20", chaosImpact, "/api/v1/violations?limit=20", "/api/v1/me"}
 	for _, what := range questions {
 		wg.Go(func() {
 			for {

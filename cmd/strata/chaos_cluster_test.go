@@ -214,7 +214,7 @@ func (p *chaosPostgres) run(program string, args ...string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(log.Name())
+	defer func() { _ = os.Remove(log.Name()) }()
 	defer log.Close()
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Run(); err != nil {
@@ -256,7 +256,7 @@ func (i *chaosInstance) start() {
 	i.t.Helper()
 	i.process = newProcess(i.t, i.dir, i.args...)
 	if binary := os.Getenv("STRATA_CHAOS_BINARY"); binary != "" {
-		i.Cmd.Path = binary
+		i.Path = binary
 	}
 	i.Env = append(i.Env, "XDG_DATA_HOME="+filepath.Join(i.dir, "data"), "SSL_CERT_FILE="+os.Getenv("SSL_CERT_FILE"))
 	i.Stderr, i.Stdout = &i.log, io.Discard

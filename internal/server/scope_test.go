@@ -183,7 +183,7 @@ func TestScopeOfEveryOperation(t *testing.T) {
 			"fix-first":          {"/fix-first": 3, "/fix-first?bases=true": 0},
 			"list-policy":        {"/policies": 1},
 			"list-violations":    {"/violations": 2, "/violations?watch=team-b": 0},
-			"get-feeds":          {"/feeds": 0}, "list-instances": {"/instances": 0}, "list-tokens": {"/tokens": 1}, "get-me": {"/me": 0},
+			"get-feeds":          {"/feeds": 0}, "list-instances": {"/instances": 403}, "list-tokens": {"/tokens": 1}, "get-me": {"/me": 0},
 			"try-policy":      {"/policies/try": 2},
 			"rescan-manifest": {manifest(w.others) + "/rescan": 404, manifest(w.theirs) + "/rescan": 404},
 		}

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -27,10 +28,9 @@ func TestSendAgain(t *testing.T) {
 		"a mistake of ours": {[]int{500}, 1, "500"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			asked := 0
+			var asked atomic.Int64
 			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				status := tt.answers[min(asked, len(tt.answers)-1)]
-				asked++
+				status := tt.answers[min(int(asked.Add(1)), len(tt.answers))-1]
 				if status == reset {
 					panic(http.ErrAbortHandler)
 				}
@@ -46,8 +46,8 @@ func TestSendAgain(t *testing.T) {
 			to := &submitter{base: u, http: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, backoff: time.Millisecond}
 			var out struct{ OK bool }
 			err = to.send(t.Context(), http.MethodPost, "api/v1/submissions", "application/json", []byte("{}"), &out)
-			if tt.wantErr == "" && (err != nil || !out.OK) || tt.wantErr != "" && (err == nil || !strings.Contains(err.Error(), tt.wantErr)) || asked != tt.asked {
-				t.Errorf("asked %d times, want %d: %v", asked, tt.asked, err)
+			if tt.wantErr == "" && (err != nil || !out.OK) || tt.wantErr != "" && (err == nil || !strings.Contains(err.Error(), tt.wantErr)) || int(asked.Load()) != tt.asked {
+				t.Errorf("asked %d times, want %d: %v", asked.Load(), tt.asked, err)
 			}
 		})
 	}

@@ -112,16 +112,17 @@ func TestDeliverKilled(t *testing.T) {
 		}
 		run("nowhere") // what is made is due a moment later
 		made := run("sending")
-		if len(made) != 2 || len(hooks.ids) != 0 {
-			t.Fatalf("%d notifications, %d sent", len(made), len(hooks.ids))
+		if ids, _ := hooks.taken(); len(made) != 2 || len(ids) != 0 {
+			t.Fatalf("%d notifications, %d sent", len(made), len(ids))
 		}
 		run("recording")
-		if len(hooks.ids) != 1 {
-			t.Fatalf("sent %v", hooks.ids)
+		if ids, _ := hooks.taken(); len(ids) != 1 {
+			t.Fatalf("sent %v", ids)
 		}
 		sent := run("nowhere")
-		if len(hooks.ids) != 3 {
-			t.Errorf("sent %v", hooks.ids)
+		ids, bodies := hooks.taken()
+		if len(ids) != 3 {
+			t.Errorf("sent %v", ids)
 		}
 		want := map[string]string{}
 		for i, n := range sent {
@@ -131,11 +132,11 @@ func TestDeliverKilled(t *testing.T) {
 			}
 		}
 		got := map[string]string{} // bodies by delivery
-		for i, id := range hooks.ids {
-			if body, twice := got[id]; twice && body != hooks.bodies[i] {
-				t.Errorf("%s is another: %s", id, hooks.bodies[i])
+		for i, id := range ids {
+			if body, twice := got[id]; twice && body != bodies[i] {
+				t.Errorf("%s is another: %s", id, bodies[i])
 			}
-			got[id] = hooks.bodies[i]
+			got[id] = bodies[i]
 		}
 		if diff := cmp.Diff(slices.Sorted(maps.Keys(want)), slices.Sorted(maps.Keys(got))); diff != "" {
 			t.Errorf("deliveries (-want +got):\n%s", diff)

@@ -53,6 +53,13 @@ func (h *hook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// taken are the ids and bodies so far, also while another process sends.
+func (h *hook) taken() (ids, bodies []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.ids), slices.Clone(h.bodies)
+}
+
 // A mailServer speaks as much SMTP (RFC 5321) as it takes to get mails.
 type mailServer struct {
 	port int

@@ -414,12 +414,7 @@ func baseName(r *report.Report) string {
 
 // joinVerdicts has the graver decision, and all that either objects to, each once.
 func joinVerdicts(a, b policy.Verdict) policy.Verdict {
-	rank := func(d policy.Decision) int {
-		return slices.Index([]policy.Decision{policy.Pass, policy.Warn, policy.Fail}, d)
-	}
-	if rank(b.Decision) > rank(a.Decision) {
-		a.Decision = b.Decision
-	}
+	a.Decision = graver(a.Decision, b.Decision)
 	for _, r := range b.Rules {
 		if !slices.Contains(a.Rules, r) {
 			a.Rules = append(a.Rules, r)

@@ -9,7 +9,7 @@ import (
 )
 
 // aloneFor is how long a kind and key stays with an instance that is heard of no more.
-const aloneFor = 10 * time.Second
+const aloneFor = store.SilentAfter
 
 // takeAlone gives the context to work in while nobody else in the cluster works under
 // a name, and what gives it back; a nil context when another does. The context ends

@@ -46,7 +46,7 @@ type Scans struct {
 // How long a manifest stays with an instance that is heard of no more, and how often it
 // is heard of.
 const (
-	claimFor  = 10 * time.Second
+	claimFor  = store.SilentAfter
 	keepEvery = 3 * time.Second
 )
 

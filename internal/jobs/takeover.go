@@ -6,11 +6,9 @@ import (
 	"strconv"
 	"sync"
 	"time"
-)
 
-// SilentAfter is when an instance that is not heard of counts as gone, and what it did is
-// taken over by the others. Claims and leases run out after as long.
-const SilentAfter = 10 * time.Second
+	"strata/internal/store"
+)
 
 // An atWork is the jobs that this instance works on.
 type atWork struct {
@@ -59,15 +57,15 @@ func (w *watch) look(ctx context.Context) error {
 		w.since = now
 	}
 	if w.q.o.DB.Pool() == nil { // there are no others
-		w.since = now.Add(-SilentAfter)
+		w.since = now.Add(-store.SilentAfter)
 	}
-	gone, err := w.q.o.DB.SilentInstances(ctx, SilentAfter)
+	gone, err := w.q.o.DB.SilentInstances(ctx, store.SilentAfter)
 	if err != nil {
 		w.last = time.Time{}
 		return err
 	}
 	w.last = now
-	if now.Sub(w.since) < SilentAfter {
+	if now.Sub(w.since) < store.SilentAfter {
 		return nil
 	}
 	if err := w.ownLeft(ctx); err != nil {

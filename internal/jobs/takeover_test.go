@@ -47,7 +47,7 @@ func TestTakeOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	running(1) // it was away itself
-	w.since = time.Now().Add(-SilentAfter)
+	w.since = time.Now().Add(-store.SilentAfter)
 	if err := w.look(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func TestLeftRunning(t *testing.T) {
 			t.Fatal(n, err)
 		}
 		if db.Pool() != nil {
-			w := &watch{q: q, since: time.Now().Add(-SilentAfter), last: time.Now(), left: map[int64]time.Time{}}
+			w := &watch{q: q, since: time.Now().Add(-store.SilentAfter), last: time.Now(), left: map[int64]time.Time{}}
 			for range 2 {
 				if err := w.look(t.Context()); err != nil {
 					t.Fatal(err)

@@ -9,14 +9,14 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"strata/internal/auth"
-	"strata/internal/jobs"
+	"strata/internal/store"
 )
 
 // beatEvery is how often an instance tells that it is alive; deadAfter when it is held
 // to be dead; forgottenAfter when it is no longer told of.
 const (
 	beatEvery      = 2 * time.Second
-	deadAfter      = jobs.SilentAfter
+	deadAfter      = store.SilentAfter
 	forgottenAfter = time.Hour
 )
 

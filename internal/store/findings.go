@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"strata/internal/advisory"
 	"strata/internal/inventory"
@@ -18,8 +17,7 @@ import (
 )
 
 const (
-	matchLease    = "match"
-	matchLeaseTTL = 10 * time.Second
+	matchLease = "match"
 	// matchBatch is how many package versions are matched, and written, at once.
 	matchBatch = 250
 	// fewNews is how many names of packages are looked up one by one; with more, all
@@ -59,12 +57,12 @@ type MatchSummary struct {
 // there is nothing to match with, and nothing is done.
 func (d *DB) MatchDue(ctx context.Context, holder string) (MatchSummary, error) {
 	var s MatchSummary
-	lease, ok, err := d.Acquire(ctx, matchLease, holder, matchLeaseTTL)
+	lease, ok, err := d.Acquire(ctx, matchLease, holder, SilentAfter)
 	if err == nil && !ok {
 		err = ErrBusy
 	}
 	if err == nil {
-		err = d.holding(ctx, lease, matchLeaseTTL, func(ctx context.Context) error { return d.matchDue(ctx, lease, &s) })
+		err = d.holding(ctx, lease, SilentAfter, func(ctx context.Context) error { return d.matchDue(ctx, lease, &s) })
 	}
 	if err != nil {
 		return s, fmt.Errorf("matching: %w", err)

@@ -171,12 +171,14 @@ func (h *healing) add(at fleetPosition, x fixable) {
 // fixedFindings is the condition on findings f that a fix is known.
 const fixedFindings = `f.closed_at IS NULL AND f.aside = '' AND f.fixed_version <> ''`
 
+// fixablePackages is the query of what can be fixed in each package version.
+const fixablePackages = `SELECT f.package AS package, COUNT(*) AS n, SUM(CASE WHEN f.severity = 4 THEN 1 ELSE 0 END) AS critical, SUM(CASE WHEN f.severity = 3 THEN 1 ELSE 0 END) AS high
+	FROM findings f WHERE ` + fixedFindings + ` GROUP BY f.package`
+
 // fixableSegments reads what the segments introduce.
 func (d *DB) fixableSegments(ctx context.Context, r *fixRanking) error {
 	r.segments = make([]fixable, len(r.fleet.segments.ids))
-	return d.each(ctx, `SELECT sp.segment, SUM(x.n), SUM(x.critical), SUM(x.high) FROM segment_packages sp JOIN (
-			SELECT f.package AS package, COUNT(*) AS n, SUM(CASE WHEN f.severity = 4 THEN 1 ELSE 0 END) AS critical, SUM(CASE WHEN f.severity = 3 THEN 1 ELSE 0 END) AS high
-			FROM findings f WHERE `+fixedFindings+` GROUP BY f.package) x ON x.package = sp.package
+	return d.each(ctx, `SELECT sp.segment, SUM(x.n), SUM(x.critical), SUM(x.high) FROM segment_packages sp JOIN (`+fixablePackages+`) x ON x.package = sp.package
 		WHERE NOT sp.owned GROUP BY sp.segment`, nil, func(scan func(...any) error) error {
 		var segment int64
 		var x fixable
@@ -199,9 +201,7 @@ type hiddenFix struct {
 func (d *DB) takeHidden(ctx context.Context, r *fixRanking) (map[hiddenFix]bool, error) {
 	hidden := map[hiddenFix]bool{}
 	err := d.each(ctx, `SELECT h.segment, h.package, h.from_position, x.n, x.critical, x.high FROM (
-			SELECT DISTINCT segment, package, from_position FROM segment_hidden WHERE NOT partly AND NOT owned) h JOIN (
-			SELECT f.package AS package, COUNT(*) AS n, SUM(CASE WHEN f.severity = 4 THEN 1 ELSE 0 END) AS critical, SUM(CASE WHEN f.severity = 3 THEN 1 ELSE 0 END) AS high
-			FROM findings f WHERE `+fixedFindings+` GROUP BY f.package) x ON x.package = h.package`, nil, func(scan func(...any) error) error {
+			SELECT DISTINCT segment, package, from_position FROM segment_hidden WHERE NOT partly AND NOT owned) h JOIN (`+fixablePackages+`) x ON x.package = h.package`, nil, func(scan func(...any) error) error {
 		var segment, id int64
 		var from int32
 		var x fixable
@@ -214,9 +214,7 @@ func (d *DB) takeHidden(ctx context.Context, r *fixRanking) (map[hiddenFix]bool,
 				continue
 			}
 			hidden[k] = true
-			sum := r.less[k.fleetPosition]
-			sum.add(x)
-			r.less[k.fleetPosition] = sum
+			r.lose(k.fleetPosition, x)
 		}
 		return nil
 	})
@@ -256,14 +254,19 @@ func (d *DB) takeTwins(ctx context.Context, r *fixRanking, hidden map[hiddenFix]
 			if hidden[hiddenFix{at, id}] {
 				continue
 			}
-			sum := r.less[at]
 			for _, severity := range shared[twinKey{at.image, id}] {
-				sum.add(fixableOf(severity))
+				r.lose(at, fixableOf(severity))
 			}
-			r.less[at] = sum
 		}
 		return nil
 	})
+}
+
+// lose notes that some of what a layer of an image introduces doesn't count.
+func (r *fixRanking) lose(at fleetPosition, x fixable) {
+	sum := r.less[at]
+	sum.add(x)
+	r.less[at] = sum
 }
 
 // fixableOf is one finding.

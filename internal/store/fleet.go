@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -95,6 +96,15 @@ type fleetChanges struct {
 	of map[int64]int64
 }
 
+// from is the revision from which on changes are to be read. Before the first load that is
+// none: all images are read then.
+func (c *fleetChanges) from() int64 {
+	if c.epoch == 0 {
+		return math.MaxInt64
+	}
+	return c.settled
+}
+
 // fleetChanges reads the changes with a revision, and later ones.
 func (d *DB) fleetChanges(ctx context.Context, from int64) (c fleetChanges, err error) {
 	settled, epoch := `(SELECT COALESCE(MAX(revision), 0) + 1 FROM image_changes)`, `1`
@@ -151,9 +161,9 @@ func imagesOfManifests(condition string) string {
 func (d *DB) readFleet(ctx context.Context, read func(*fleet) error) error {
 	f := &d.fleet
 	f.mu.RLock()
-	settled := f.changes.settled
+	from := f.changes.from()
 	f.mu.RUnlock()
-	c, err := d.fleetChanges(ctx, settled)
+	c, err := d.fleetChanges(ctx, from)
 	if err != nil {
 		return err
 	}
@@ -175,7 +185,7 @@ func (d *DB) loadFleet(ctx context.Context) error {
 	f := &d.fleet
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	c, err := d.fleetChanges(ctx, f.changes.settled)
+	c, err := d.fleetChanges(ctx, f.changes.from())
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,10 @@ import (
 	"time"
 )
 
+// SilentAfter is when an instance that is not heard of counts as gone, and what it did is
+// taken over by the others: claims and leases run out after as long.
+const SilentAfter = 10 * time.Second
+
 // An Instance is one running `strata serve`.
 type Instance struct {
 	ID, Host, Version string

@@ -59,12 +59,8 @@ func (d *DB) Release(ctx context.Context, l Lease) error {
 	return nil
 }
 
-// How long a claim of a layer holds without being renewed, and how often it is looked
-// whether another's has ended.
-const (
-	layerLease = 10 * time.Second
-	layerPoll  = 50 * time.Millisecond
-)
+// layerPoll is how often it is looked whether another's claim of a layer has ended.
+const layerPoll = 50 * time.Millisecond
 
 // ClaimLayer waits until no one else analyses the layer, and lets no one else until
 // release: of several that have the same layer to analyse, one does, and the others
@@ -73,7 +69,7 @@ const (
 func (d *DB) ClaimLayer(ctx context.Context, id image.DiffID) (release func(), err error) {
 	name, holder := "layer/"+string(id), rand.Text()
 	for wait := layerPoll; ; wait = min(wait*2, 10*layerPoll) {
-		l, ok, err := d.Acquire(ctx, name, holder, layerLease)
+		l, ok, err := d.Acquire(ctx, name, holder, SilentAfter)
 		if err != nil {
 			return nil, err
 		}
@@ -95,14 +91,14 @@ func (d *DB) keepLease(ctx context.Context, l Lease) (release func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		tick := time.NewTicker(layerLease / 3)
+		tick := time.NewTicker(SilentAfter / 3)
 		defer tick.Stop()
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				if errors.Is(d.Renew(ctx, l, layerLease), ErrConflict) {
+				if errors.Is(d.Renew(ctx, l, SilentAfter), ErrConflict) {
 					return
 				}
 			}

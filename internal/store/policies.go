@@ -206,7 +206,7 @@ func withdrawPolicies(ctx context.Context, tx *sql.Tx, file string, all bool, na
 	if err != nil {
 		return nil, nil, err
 	}
-	declared, err := declaredNames(ctx, tx, file, all)
+	declared, err := queryStrings(ctx, tx.QueryContext, `SELECT name FROM policies WHERE file <> '' AND (file = $1 OR $2) ORDER BY name`, file, all)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -227,24 +227,6 @@ func withdrawPolicies(ctx context.Context, tx *sql.Tx, file string, all bool, na
 		}
 	}
 	return deleted, released, nil
-}
-
-// declaredNames are the policies that a file declared, or all files.
-func declaredNames(ctx context.Context, tx *sql.Tx, file string, all bool) ([]string, error) {
-	rows, err := tx.QueryContext(ctx, `SELECT name FROM policies WHERE file <> '' AND (file = $1 OR $2) ORDER BY name`, file, all)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var out []string
-	for rows.Next() {
-		var name string
-		if err := rows.Scan(&name); err != nil {
-			return nil, err
-		}
-		out = append(out, name)
-	}
-	return out, rows.Err()
 }
 
 // dueAll has every watched image judged anew.

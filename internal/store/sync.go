@@ -12,12 +12,8 @@ import (
 	"strata/internal/advisory"
 )
 
-// syncLease is the name of the lease of the one instance that syncs advisories; ttl is
-// how long it outlives that instance.
-const (
-	syncLease    = "advisories"
-	syncLeaseTTL = 10 * time.Second
-)
+// syncLease is the name of the lease of the one instance that syncs advisories.
+const syncLease = "advisories"
 
 // ErrBusy is wrapped by errors of work that another instance is doing.
 var ErrBusy = errors.New("another instance is at it")
@@ -66,7 +62,7 @@ func (d *DB) advisoriesPostgres(ctx context.Context) (*Advisories, error) {
 // names this instance: of several, one syncs, the others get ErrBusy. What the summary
 // calls changed is matched again by MatchDue.
 func (d *DB) SyncAdvisories(ctx context.Context, holder string, mirror *advisory.Mirror, o UpdateOptions) (UpdateSummary, error) {
-	lease, ok, err := d.Acquire(ctx, syncLease, holder, syncLeaseTTL)
+	lease, ok, err := d.Acquire(ctx, syncLease, holder, SilentAfter)
 	if err == nil && !ok {
 		err = ErrBusy
 	}
@@ -81,7 +77,7 @@ func (d *DB) SyncAdvisories(ctx context.Context, holder string, mirror *advisory
 		return UpdateSummary{}, fmt.Errorf("sync of advisories: %w", errors.Join(err, d.Release(ctx, lease)))
 	}
 	var summary UpdateSummary
-	err = d.holding(ctx, lease, syncLeaseTTL, func(ctx context.Context) error {
+	err = d.holding(ctx, lease, SilentAfter, func(ctx context.Context) error {
 		if d.pool == nil {
 			summary, err = UpdateAdvisories(ctx, d.advisoriesPath(), mirror, o)
 		} else {

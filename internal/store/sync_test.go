@@ -16,7 +16,7 @@ func TestSyncAdvisories(t *testing.T) {
 		if s := syncedStatus(t, db); s.Records != 0 {
 			t.Errorf("%d records before the first sync", s.Records)
 		}
-		if _, ok, err := db.Acquire(ctx, syncLease, "other", syncLeaseTTL); err != nil || !ok {
+		if _, ok, err := db.Acquire(ctx, syncLease, "other", SilentAfter); err != nil || !ok {
 			t.Fatal(ok, err)
 		}
 		if _, err := db.SyncAdvisories(ctx, "me", advisory.StarterMirror(), UpdateOptions{}); !errors.Is(err, ErrBusy) {

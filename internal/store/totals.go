@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"strconv"
-	"time"
 )
 
 // A Total is one number of the whole database, for metrics.
@@ -20,8 +19,7 @@ type Total struct {
 // ServerTotals are the numbers of the whole database.
 func (d *DB) ServerTotals(ctx context.Context) ([]Total, error) {
 	var out []Total
-	const silent = 10 * time.Second
-	heard := strconv.FormatInt(d.now().Add(-silent).UnixMicro(), 10)
+	heard := strconv.FormatInt(d.now().Add(-SilentAfter).UnixMicro(), 10)
 	for _, q := range []struct {
 		Total
 		query string

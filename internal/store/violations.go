@@ -21,7 +21,7 @@ type Judging struct {
 
 // judgingFor is how long a judging stays with an instance before another may take it. It
 // is not prolonged: one instance judges at a time, and one that is late is only told so.
-const judgingFor = 10 * time.Second
+const judgingFor = SilentAfter
 
 // TakeJudgings gives judgings that are due, of at most so many images; those of one
 // image together.

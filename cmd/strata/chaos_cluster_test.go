@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -16,10 +17,8 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -29,21 +28,23 @@ import (
 
 // A cable is a network connection between two programs that can be cut: a TCP proxy.
 type cable struct {
-	listener net.Listener
-	to       string
+	listener    net.Listener
+	network, to string
+	// refuses lets what connects to a cut one end at once, instead of getting no answer.
+	refuses bool
 
 	mu    sync.Mutex
 	cut   bool
 	conns map[net.Conn]bool
 }
 
-func newCable(t *testing.T, to string) *cable {
+func newCable(t *testing.T, network, to string) *cable {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cable{listener: l, to: to, conns: map[net.Conn]bool{}}
+	c := &cable{listener: l, network: network, to: to, conns: map[net.Conn]bool{}}
 	t.Cleanup(func() { _ = l.Close(); c.setCut(true) })
 	go func() {
 		for {
@@ -60,7 +61,7 @@ func newCable(t *testing.T, to string) *cable {
 func (c *cable) address() string { return c.listener.Addr().String() }
 
 // setCut cuts the cable, or mends it. What was connected is lost, as when a host is gone;
-// what connects to a cut one gets no answer.
+// what connects to a cut one gets no answer, unless it refuses.
 func (c *cable) setCut(cut bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -81,10 +82,13 @@ func (c *cable) keep(conn net.Conn) bool {
 
 func (c *cable) carry(from net.Conn) {
 	if !c.keep(from) {
-		return // open, and silent, until the cable is mended
+		if c.refuses {
+			_ = from.Close()
+		}
+		return // else open, and silent, until the cable is mended
 	}
 	defer from.Close()
-	to, err := net.DialTimeout("tcp", c.to, 5*time.Second)
+	to, err := net.DialTimeout(c.network, c.to, 5*time.Second)
 	if err != nil {
 		return
 	}
@@ -106,32 +110,21 @@ func (c *cable) carry(from net.Conn) {
 type chaosPostgres struct {
 	t      *testing.T
 	dir    string
+	bin    string // its programs
 	ports  [2]string
 	primal int // which one is the primary
 }
 
 func startChaosPostgres(t *testing.T) *chaosPostgres {
 	t.Helper()
-	bins, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
-	if len(bins) == 0 {
-		lacking(t, "PostgreSQL (Debian: apt-get install postgresql)")
-	}
+	bin := postgresPrograms(t)
 	dir, err := os.MkdirTemp("", "strata-chaos-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &chaosPostgres{t: t, dir: dir, ports: [2]string{freePort(t), freePort(t)}}
+	p := &chaosPostgres{t: t, dir: dir, bin: bin, ports: [2]string{freePort(t), freePort(t)}}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if os.Getuid() == 0 {
-		u, err := user.Lookup("postgres")
-		if err != nil {
-			t.Fatal(err)
-		}
-		uid, _ := strconv.Atoi(u.Uid)
-		if err := os.Chown(dir, uid, -1); err != nil {
-			t.Fatal(err)
-		}
-	}
+	ofPostgres(t, dir)
 	p.must("initdb", "-D", p.data(0), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
 	p.start(0, true)
 	t.Cleanup(func() {
@@ -198,18 +191,9 @@ func (p *chaosPostgres) must(program string, args ...string) {
 }
 
 func (p *chaosPostgres) run(program string, args ...string) error {
-	bins, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + program)
-	if len(bins) == 0 {
-		return fmt.Errorf("no %s", program)
-	}
-	line := append([]string{bins[len(bins)-1]}, args...)
-	if os.Getuid() == 0 {
-		line = append([]string{"runuser", "-u", "postgres", "--"}, line...)
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, line[0], line[1:]...)
-	cmd.Dir = "/"
+	cmd := asPostgres(ctx, p.bin, program, args...)
 	log, err := os.CreateTemp("", "strata-chaos-log-") // not a pipe, which the server would inherit
 	if err != nil {
 		return err
@@ -289,7 +273,7 @@ type chaosCluster struct {
 	t         *testing.T
 	postgres  *chaosPostgres
 	instances []*chaosInstance
-	// url of the balancer; roots has its certificate.
+	// url of the balancer, and the file of its certificate.
 	url    string
 	client *http.Client
 	cert   string
@@ -308,14 +292,20 @@ func startChaosCluster(t *testing.T, mirror string) *chaosCluster {
 	for n := range chaosInstances {
 		i := &chaosInstance{t: t, n: n, dir: filepath.Join(dir, fmt.Sprint("instance", n)), listen: "127.0.0.1:" + freePort(t)}
 		for j, port := range c.postgres.ports {
-			i.cables[j] = newCable(t, "127.0.0.1:"+port)
+			i.cables[j] = newCable(t, "tcp", "127.0.0.1:"+port)
 		}
 		url := fmt.Sprintf("postgres://postgres@%s,%s/strata?target_session_attrs=read-write&connect_timeout=2", i.cables[0].address(), i.cables[1].address())
 		i.args = []string{"serve", "--listen", i.listen, "--database", url, "--key-file", key, "--mirror", mirror, "--kev", "none", "--epss", "none", "--ecosystem", "npm",
 			"--sync-every", "1h", "--crawl-every", "20s", "--workers", "2", "--allow-private-addresses", "--shutdown-timeout", "10s", "--trusted-proxy", "127.0.0.0/8"}
 		c.instances = append(c.instances, i)
 		i.start()
-		t.Cleanup(func() { _ = i.Process.Signal(syscall.SIGCONT); i.kill() })
+		t.Cleanup(func() {
+			_ = i.Process.Signal(syscall.SIGCONT)
+			i.kill()
+			if t.Failed() {
+				t.Logf("instance %d:\n%s", i.n, lastLines(i.log.String(), 40))
+			}
+		})
 	}
 	c.balance(dir)
 	c.eventually("the balancer has all instances", func() bool {
@@ -332,38 +322,18 @@ func startChaosCluster(t *testing.T, mirror string) *chaosCluster {
 	return c
 }
 
-// balance starts HAProxy, as it is shipped.
+// balance starts HAProxy before the instances.
 func (c *chaosCluster) balance(dir string) {
 	c.t.Helper()
-	if _, err := exec.LookPath("haproxy"); err != nil {
-		lacking(c.t, "haproxy (Debian: apt-get install haproxy)")
-	}
-	config, err := filepath.Abs("../../deploy/compose/haproxy.cfg")
-	if err != nil {
-		c.t.Fatal(err)
-	}
 	c.cert = filepath.Join(dir, "tls.pem")
-	roots := selfSigned(c.t, c.cert)
-	bind := "127.0.0.1:" + freePort(c.t)
-	cmd := exec.CommandContext(c.t.Context(), "haproxy", "-db", "-q", "-f", config)
-	cmd.Env = append(os.Environ(), "STRATA_BIND="+bind, "STRATA_TLS="+c.cert)
-	for n, i := range c.instances {
-		cmd.Env = append(cmd.Env, fmt.Sprintf("STRATA_%d=%s", n+1, i.listen))
+	selfSigned(c.t, c.cert)
+	var listeners []string
+	for _, i := range c.instances {
+		listeners = append(listeners, i.listen)
 	}
-	var log lockedBuffer
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		c.t.Fatal(err)
-	}
-	c.t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if c.t.Failed() {
-			c.t.Logf("haproxy:\n%s", lastLines(log.String(), 30))
-		}
-	})
-	c.url = "https://" + bind
-	c.client = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{TLSClientConfig: tlsTrusting(roots), MaxIdleConnsPerHost: 10}}
+	address, roots := startBalancer(c.t, c.cert, listeners...)
+	c.url = "https://" + address
+	c.client = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, MaxIdleConnsPerHost: 10}}
 }
 
 // ready is how many instances are.
@@ -382,21 +352,11 @@ func (c *chaosCluster) ready() (n int) {
 	return n
 }
 
+// eventually waits for something, and gives how long it took.
 func (c *chaosCluster) eventually(what string, done func() bool) time.Duration {
 	c.t.Helper()
 	const patience = 4 * time.Minute
-	start := time.Now()
-	for time.Since(start) < patience {
-		if done() {
-			return time.Since(start)
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	for _, i := range c.instances {
-		c.t.Logf("instance %d:\n%s", i.n, lastLines(i.log.String(), 40))
-	}
-	c.t.Fatalf("not within %v: %s", patience, what)
-	return 0
+	return waitUntil(c.t, what, patience, done)
 }
 
 // lastLines are those of a log that tell of faults.
@@ -405,8 +365,8 @@ func lastLines(text string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
-// selfSigned writes a certificate for the loopback with its key, and gives it.
-func selfSigned(t *testing.T, path string) *x509.CertPool {
+// selfSigned writes a certificate for the loopback, with its key.
+func selfSigned(t *testing.T, path string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -428,9 +388,6 @@ func selfSigned(t *testing.T, path string) *x509.CertPool {
 	if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(b.Bytes())
-	return pool
 }
 
 // faultsOf are the lines of a log that no instance may write.

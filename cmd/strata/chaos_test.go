@@ -3,9 +3,7 @@ package main
 import (
 	"fmt"
 	"net/http"
-	"net/http/cookiejar"
 	"os"
-	"regexp"
 	"slices"
 	"sort"
 	"strings"
@@ -87,14 +85,9 @@ func (w *chaosWorld) say(format string, args ...any) {
 // begin makes the administrator and tells the cluster what to watch.
 func (w *chaosWorld) begin() {
 	w.t.Helper()
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.cluster.client.Jar = jar
 	w.api = &chaosAPI{t: w.t, client: w.cluster.client, url: w.cluster.url}
-	w.api.setUp(w.setupToken(), "http://"+w.registry.cable.address(), w.receiver.url)
-	w.cluster.client.Jar = nil
+	w.api.token = makeAdministrator(w.t, w.api.client, w.api.url, w.setupToken())
+	w.api.setUp("http://"+w.registry.cable.address(), w.receiver.url)
 	var hook struct{ Secret, URL string }
 	w.api.call("POST", "/api/v1/registries/fleet/hook-secret", nil, &hook)
 	w.registry.start(w.cluster.url+"/hooks/fleet/distribution", hook.Secret, w.cluster.cert)
@@ -104,11 +97,9 @@ func (w *chaosWorld) begin() {
 // setupToken is what the first instance that made the tables printed.
 func (w *chaosWorld) setupToken() (token string) {
 	w.t.Helper()
-	pattern := regexp.MustCompile(`"token": "([^"]+)"`)
 	w.cluster.eventually("a setup token is printed", func() bool {
 		for _, i := range w.cluster.instances {
-			if m := pattern.FindStringSubmatch(i.log.String()); m != nil {
-				token = m[1]
+			if token = setupToken(i.log.String()); token != "" {
 				return true
 			}
 		}
@@ -346,14 +337,8 @@ func (w *chaosWorld) calm() chaosResult {
 	w.t.Helper()
 	dir := w.t.TempDir()
 	s := startServer(w.t, dir, "--mirror", w.mirror, "--kev", "none", "--epss", "none", "--ecosystem", "npm", "--crawl-every", "1h", "--sync-every", "1h")
-	jar, _ := cookiejar.New(nil)
-	a := &chaosAPI{t: w.t, client: &http.Client{Timeout: time.Minute, Jar: jar}, url: s.url}
-	m := regexp.MustCompile(`"token": "([^"]+)"`).FindStringSubmatch(s.log.String())
-	if m == nil {
-		w.t.Fatal("no setup token")
-	}
-	a.setUp(m[1], "http://"+w.registry.cable.address(), "")
-	a.client.Jar = nil
+	a := &chaosAPI{t: w.t, client: &http.Client{Timeout: time.Minute}, url: s.url, token: s.setup(w.t)}
+	a.setUp("http://"+w.registry.cable.address(), "")
 	var before string
 	w.cluster.eventually("the calm server has all", func() bool {
 		type manifest struct{ State string }

@@ -2,8 +2,6 @@ package main
 
 import (
 	"bytes"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -23,19 +21,6 @@ import (
 
 	"strata/internal/imagetest"
 )
-
-func tlsTrusting(roots *x509.CertPool) *tls.Config {
-	return &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
-}
-
-// lacking skips a test, or fails it where all must run.
-func lacking(t *testing.T, what string) {
-	t.Helper()
-	if os.Getenv("STRATA_TEST_REQUIRE") == "all" {
-		t.Fatal("missing: " + what)
-	}
-	t.Skip("missing: " + what)
-}
 
 // chaosImage is the n-th image: one of a few bases, one of some runtimes, and a layer of
 // its own, each with npm packages that tell by their name what is wrong with them.
@@ -106,12 +91,10 @@ type chaosRegistry struct {
 
 func startChaosRegistry(t *testing.T) *chaosRegistry {
 	t.Helper()
-	if _, err := exec.LookPath("docker-registry"); err != nil {
-		lacking(t, "docker-registry (Debian: apt-get install docker-registry)")
-	}
+	program(t, "docker-registry")
 	r := &chaosRegistry{t: t, address: "127.0.0.1:" + freePort(t), dir: t.TempDir()}
 	r.start("", "", "")
-	r.cable = newCable(t, r.address)
+	r.cable = newCable(t, "tcp", r.address)
 	t.Cleanup(func() { _ = r.cmd.Process.Kill(); _ = r.cmd.Wait() })
 	return r
 }
@@ -300,41 +283,16 @@ func chaosPages[T any](a *chaosAPI, path string) (out []T) {
 	}
 }
 
-// setUp makes the administrator, the registry, a policy, a receiver and a watch.
-func (a *chaosAPI) setUp(setupToken, registry, receiver string) {
+// setUp makes the registry, a policy, a receiver where one is given, and a watch.
+func (a *chaosAPI) setUp(registry, receiver string) {
 	a.t.Helper()
-	status, text, err := a.try("POST", "/api/v1/setup", map[string]string{"token": setupToken, "name": "admin", "password": "correct horse battery"})
-	if err != nil || status >= 300 {
-		a.t.Fatalf("setup: %d %s %v", status, text, err)
-	}
-	req, _ := http.NewRequest("POST", a.url+"/api/v1/login", strings.NewReader(`{"name": "admin", "password": "correct horse battery"}`))
-	req.Header.Set("Content-Type", "application/json")
-	res, err := a.client.Do(req)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	_ = res.Body.Close()
-	req, _ = http.NewRequest("POST", a.url+"/api/v1/tokens", strings.NewReader(`{"name": "chaos", "role": "administrator"}`))
-	req.Header.Set("Content-Type", "application/json")
-	for _, c := range res.Cookies() {
-		req.AddCookie(c)
-	}
-	if res, err = a.client.Do(req); err != nil {
-		a.t.Fatal(err)
-	}
-	defer res.Body.Close()
-	var token struct{ Secret string }
-	if err := json.NewDecoder(res.Body).Decode(&token); err != nil || token.Secret == "" {
-		a.t.Fatal("no token: ", res.Status, err)
-	}
-	a.token = token.Secret
 	a.call("PUT", "/api/v1/policies/chaos", map[string]string{"text": "name: chaos\nrules:\n  - name: grave\n    when: finding.severity_rank >= severity('high')\n    action: fail\n"}, nil)
+	watch := map[string]any{"policies": []string{"chaos"}, "scope": map[string]any{}}
 	if receiver != "" {
 		a.call("PUT", "/api/v1/receivers/hook", map[string]any{"kind": "webhook", "secret": "whsec_c2VjcmV0c2VjcmV0c2VjcmV0", "settings": map[string]any{"url": receiver}}, nil)
-		a.call("PUT", "/api/v1/watches/all", map[string]any{"policies": []string{"chaos"}, "receivers": []string{"hook"}, "scope": map[string]any{}}, nil)
-	} else {
-		a.call("PUT", "/api/v1/watches/all", map[string]any{"policies": []string{"chaos"}, "scope": map[string]any{}}, nil)
+		watch["receivers"] = []string{"hook"}
 	}
+	a.call("PUT", "/api/v1/watches/all", watch, nil)
 	a.call("POST", "/api/v1/registries", map[string]any{"name": "fleet", "url": registry}, nil)
 }
 

@@ -28,10 +28,7 @@ func testPostgres(t *testing.T) string {
 	t.Helper()
 	location, err := imagetest.Postgres(t)
 	if err != nil {
-		if os.Getenv("STRATA_TEST_REQUIRE") == "all" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
+		missing(t, err.Error())
 	}
 	return location
 }
@@ -286,45 +283,6 @@ func checkMembers(t *testing.T, location string, images int, mirror string) {
 	}
 }
 
-// A gap is a way to PostgreSQL that can be closed.
-type gap struct {
-	net.Listener
-	socket string
-	mu     sync.Mutex
-	closed bool
-	conns  []net.Conn
-}
-
-func (g *gap) run() {
-	for {
-		c, err := g.Accept()
-		if err != nil {
-			return
-		}
-		g.mu.Lock()
-		to, err := net.Dial("unix", g.socket)
-		if g.closed || err != nil {
-			c.Close()
-		} else {
-			g.conns = append(g.conns, c, to)
-			go func() { _, _ = io.Copy(to, c); to.Close() }()
-			go func() { _, _ = io.Copy(c, to); c.Close() }()
-		}
-		g.mu.Unlock()
-	}
-}
-
-func (g *gap) set(closed bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.closed = closed
-	for _, c := range g.conns {
-		if closed {
-			c.Close()
-		}
-	}
-}
-
 // An instance starts while PostgreSQL can't be reached, and goes on after it could not be:
 // it says so, and needs no help.
 func TestServeWithoutPostgres(t *testing.T) {
@@ -332,13 +290,9 @@ func TestServeWithoutPostgres(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := &gap{Listener: listener, socket: filepath.Join(location.Query().Get("host"), ".s.PGSQL.5432"), closed: true}
-	defer g.Close()
-	go g.run()
+	g := newCable(t, "unix", filepath.Join(location.Query().Get("host"), ".s.PGSQL.5432"))
+	g.refuses = true
+	g.setCut(true)
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -346,7 +300,7 @@ func TestServeWithoutPostgres(t *testing.T) {
 	address := free.Addr().String()
 	free.Close()
 	dir := t.TempDir()
-	database := "postgres://postgres@" + listener.Addr().String() + location.Path + "?sslmode=disable"
+	database := "postgres://postgres@" + g.address() + location.Path + "?sslmode=disable"
 	s := &servingProcess{process: newProcess(t, dir, "serve", "--listen", address, "--database", database, "--sync-every", "0", "--shutdown-timeout", "5s"), url: "http://" + address}
 	s.Env = append(s.Env, "XDG_DATA_HOME="+filepath.Join(dir, "data"))
 	s.Stderr = &s.log
@@ -369,21 +323,21 @@ func TestServeWithoutPostgres(t *testing.T) {
 	}
 	waitUntil(t, "a line of the log", 20*time.Second, func() bool { return strings.Contains(s.log.String(), "waiting for the database") })
 	ready := func() bool { status, _, _ := ask("/readyz"); return status == http.StatusOK }
-	g.set(false)
+	g.setCut(false)
 	waitUntil(t, "PostgreSQL is there", 30*time.Second, ready)
 	token := s.setup(t)
-	g.set(true)
+	g.setCut(true)
 	waitUntil(t, "PostgreSQL is gone", 20*time.Second, func() bool { return !ready() })
 	status, body := s.do(t, token, "GET", "/api/v1/images", nil)
 	if status != http.StatusServiceUnavailable {
 		t.Errorf("an image while PostgreSQL is gone: %d %s", status, body)
 	}
-	g.set(false)
+	g.setCut(false)
 	waitUntil(t, "PostgreSQL is back", 30*time.Second, ready)
 	waitUntil(t, "it is heard of", 20*time.Second, func() bool {
 		status, body := s.do(t, token, "GET", "/api/v1/instances", nil)
 		return status == http.StatusOK && strings.Contains(string(body), `"alive":true`)
 	})
-	g.set(true) // it ends well all the same
+	g.setCut(true) // it ends well all the same
 	s.stop(t)
 }

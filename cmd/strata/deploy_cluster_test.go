@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -56,11 +57,7 @@ exec "$@" -c listen_addresses="$LISTEN" -c fsync=off -k "$PGHOST"
 // newComposed makes the secrets, and puts scripts where PostgreSQL's user can read them.
 func newComposed(t *testing.T) *composed {
 	t.Helper()
-	bins, err := filepath.Glob("/usr/lib/postgresql/*/bin")
-	if err != nil || len(bins) == 0 {
-		missing(t, "PostgreSQL is not installed")
-	}
-	c := &composed{dir: makeSecrets(t), file: readDeployed[composeFile](t, "compose/compose.yaml"), bin: bins[len(bins)-1], port: freePort(t)}
+	c := &composed{dir: makeSecrets(t), file: readDeployed[composeFile](t, "compose/compose.yaml"), bin: postgresPrograms(t), port: freePort(t)}
 	for _, dir := range []string{c.dir, filepath.Dir(c.dir), filepath.Join(c.dir, "secrets")} {
 		if err := os.Chmod(dir, 0o755); err != nil {
 			t.Fatal(err)
@@ -94,15 +91,50 @@ func freePort(t *testing.T) string {
 
 func (c *composed) secret(name string) string { return filepath.Join(c.dir, "secrets", name) }
 
-// asPostgres is a program of PostgreSQL, by the user that it may run as.
-func (c *composed) asPostgres(env []string, name string, args ...string) *exec.Cmd {
+// postgresPrograms is the folder of the programs of PostgreSQL's server.
+func postgresPrograms(t *testing.T) string {
+	t.Helper()
+	bins, err := filepath.Glob("/usr/lib/postgresql/*/bin")
+	if err != nil || len(bins) == 0 {
+		missing(t, "PostgreSQL is not installed")
+	}
+	return bins[len(bins)-1]
+}
+
+// asPostgres is a program in the folders of path, by the user that PostgreSQL may run as.
+func asPostgres(ctx context.Context, path, name string, args ...string) *exec.Cmd {
 	if os.Getuid() == 0 {
 		args = append([]string{"-u", "postgres", "--", name}, args...)
 		name = "runuser"
 	}
-	cmd := exec.Command(name, args...)
+	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = "/"
-	cmd.Env = append(os.Environ(), "PATH="+c.dir+":"+c.bin+":"+os.Getenv("PATH"))
+	cmd.Env = append(os.Environ(), "PATH="+path+":"+os.Getenv("PATH"))
+	return cmd
+}
+
+// ofPostgres makes a folder one of the user that PostgreSQL may run as.
+func ofPostgres(t *testing.T, dir string) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		return
+	}
+	u, err := user.Lookup("postgres")
+	if err != nil {
+		t.Fatal(err)
+	}
+	uid, err := strconv.Atoi(u.Uid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(dir, uid, -1); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// asPostgres is a program of the scripts or of PostgreSQL.
+func (c *composed) asPostgres(env []string, name string, args ...string) *exec.Cmd {
+	cmd := asPostgres(context.Background(), c.dir+":"+c.bin, name, args...)
 	cmd.Env = append(cmd.Env, env...)
 	return cmd
 }
@@ -114,19 +146,7 @@ func (c *composed) postgres(t *testing.T, service, address, standbyOf string) (d
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if os.Getuid() == 0 {
-		u, err := user.Lookup("postgres")
-		if err != nil {
-			t.Fatal(err)
-		}
-		uid, err := strconv.Atoi(u.Uid)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chown(dir, uid, -1); err != nil {
-			t.Fatal(err)
-		}
-	}
+	ofPostgres(t, dir)
 	data = filepath.Join(dir, "pgdata")
 	cmd := c.asPostgres([]string{
 		"PGDATA=" + data, "PGHOST=" + dir, "PGPORT=" + c.port, "LISTEN=" + address, "MOUNTED=" + c.dir, "STANDBY_OF=" + standbyOf,
@@ -170,12 +190,13 @@ func (c *composed) psql(t *testing.T, service, question string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// balancer starts HAProxy before the instances, and gives a client of it.
-func (c *composed) balancer(t *testing.T, instances ...string) (url string, client *http.Client) {
+// startBalancer starts HAProxy before the instances, as it is shipped, with a certificate
+// and its key. roots has the certificate.
+func startBalancer(t *testing.T, pem string, instances ...string) (address string, roots *x509.CertPool) {
 	t.Helper()
-	address := "127.0.0.1:" + freePort(t)
+	address = "127.0.0.1:" + freePort(t)
 	cmd := exec.Command(program(t, "haproxy"), "-db", "-f", filepath.Join(deploy, "compose/haproxy.cfg"))
-	cmd.Env = append(os.Environ(), "STRATA_BIND="+address, "STRATA_TLS="+c.secret("tls.pem"))
+	cmd.Env = append(os.Environ(), "STRATA_BIND="+address, "STRATA_TLS="+pem)
 	for i, instance := range instances {
 		cmd.Env = append(cmd.Env, fmt.Sprintf("STRATA_%d=%s", i+1, instance))
 	}
@@ -191,12 +212,19 @@ func (c *composed) balancer(t *testing.T, instances ...string) (url string, clie
 			t.Logf("haproxy:\n%s", log.String())
 		}
 	})
-	certificate, err := os.ReadFile(c.secret("tls.pem"))
+	certificate, err := os.ReadFile(pem)
 	if err != nil {
 		t.Fatal(err)
 	}
-	roots := x509.NewCertPool()
+	roots = x509.NewCertPool()
 	roots.AppendCertsFromPEM(certificate)
+	return address, roots
+}
+
+// balancer starts HAProxy before the instances, and gives a client of it.
+func (c *composed) balancer(t *testing.T, instances ...string) (url string, client *http.Client) {
+	t.Helper()
+	address, roots := startBalancer(t, c.secret("tls.pem"), instances...)
 	// A connection for each request, so that each is balanced anew.
 	client = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "localhost"}, DisableKeepAlives: true}}
 	return "https://" + address, client

@@ -107,20 +107,35 @@ func (s *servingProcess) do(t *testing.T, token, method, path string, body any) 
 func (s *servingProcess) setup(t *testing.T) string {
 	t.Helper()
 	// It is printed once requests are answered, which a busy machine may do before.
-	printed := regexp.MustCompile(`"token": "([^"]+)"`)
-	m := printed.FindStringSubmatch(s.log.String())
+	token := ""
 	for range 200 {
-		if m != nil {
+		if token = setupToken(s.log.String()); token != "" {
 			break
 		}
 		time.Sleep(50 * time.Millisecond)
-		m = printed.FindStringSubmatch(s.log.String())
 	}
-	if m == nil {
+	if token == "" {
 		t.Fatalf("no token:\n%s", s.log.String())
 	}
+	return makeAdministrator(t, http.DefaultClient, s.url, token)
+}
+
+// setupToken is that by which the first administrator is made, as a log tells it; empty
+// where it does not.
+func setupToken(log string) string {
+	m := regexp.MustCompile(`"token": "([^"]+)"`).FindStringSubmatch(log)
+	if m == nil {
+		return ""
+	}
+	return m[1]
+}
+
+// makeAdministrator makes the first administrator of the server at a URL, and gives a token
+// of theirs.
+func makeAdministrator(t *testing.T, client *http.Client, url, setupToken string) string {
+	t.Helper()
 	post := func(path, body string, cookies []*http.Cookie) *http.Response {
-		r, err := http.NewRequestWithContext(t.Context(), "POST", s.url+path, strings.NewReader(body))
+		r, err := http.NewRequestWithContext(t.Context(), "POST", url+path, strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -128,7 +143,7 @@ func (s *servingProcess) setup(t *testing.T) string {
 		for _, c := range cookies {
 			r.AddCookie(c)
 		}
-		answer, err := http.DefaultClient.Do(r)
+		answer, err := client.Do(r)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -138,7 +153,7 @@ func (s *servingProcess) setup(t *testing.T) string {
 		}
 		return answer
 	}
-	first := post("/api/v1/setup", fmt.Sprintf(`{"token": %q, "name": "admin", "password": "correct horse battery"}`, m[1]), nil)
+	first := post("/api/v1/setup", fmt.Sprintf(`{"token": %q, "name": "admin", "password": "correct horse battery"}`, setupToken), nil)
 	first.Body.Close()
 	second := post("/api/v1/tokens", `{"name": "test", "role": "administrator"}`, first.Cookies())
 	defer second.Body.Close()

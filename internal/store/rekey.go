@@ -24,13 +24,13 @@ type Rekeyed struct {
 func sealedColumns() []sealedColumn {
 	return []sealedColumn{
 		{"registry", "credentials", `SELECT CAST(id AS TEXT), name, credentials FROM registries WHERE credentials IS NOT NULL ORDER BY id`,
-			`UPDATE registries SET credentials = $1 WHERE CAST(id AS TEXT) = $2 AND credentials = $3`},
+			`UPDATE registries SET credentials = $1 WHERE CAST(id AS TEXT) = $2`},
 		{"registry", "hook secret", `SELECT CAST(id AS TEXT), name, hook_secret FROM registries WHERE hook_secret IS NOT NULL ORDER BY id`,
-			`UPDATE registries SET hook_secret = $1 WHERE CAST(id AS TEXT) = $2 AND hook_secret = $3`},
+			`UPDATE registries SET hook_secret = $1 WHERE CAST(id AS TEXT) = $2`},
 		{"receiver", "secret", `SELECT CAST(id AS TEXT), name, secret FROM receivers WHERE secret IS NOT NULL ORDER BY id`,
-			`UPDATE receivers SET secret = $1 WHERE CAST(id AS TEXT) = $2 AND secret = $3`},
+			`UPDATE receivers SET secret = $1 WHERE CAST(id AS TEXT) = $2`},
 		{"scan request", "", `SELECT id, id, sealed FROM scan_requests WHERE sealed IS NOT NULL ORDER BY id`,
-			`UPDATE scan_requests SET sealed = $1 WHERE id = $2 AND sealed = $3`},
+			`UPDATE scan_requests SET sealed = $1 WHERE id = $2`},
 	}
 }
 
@@ -100,21 +100,19 @@ func (d *DB) Rekey(ctx context.Context, forget bool) (*Rekeyed, error) {
 	if len(d.keys.ids) == 0 {
 		return nil, fmt.Errorf("secrets: %w: there is none", ErrSealed)
 	}
-	out := &Rekeyed{Key: d.keys.ids[0]}
-	err := d.inTx(ctx, func(tx *sql.Tx) error {
-		// First the row that says which key it is, so that of two of these one waits.
-		if err := d.rekeyCheck(ctx, tx); err != nil {
-			return err
-		}
-		// What an instance changes between being read and written is seen the next time.
-		const most = 10
-		for range most {
-			again, err := d.rekeyOnce(ctx, tx, forget, out)
-			if err != nil || !again {
+	var out *Rekeyed
+	err := d.retryTx(ctx, func() error {
+		out = &Rekeyed{Key: d.keys.ids[0]}
+		return d.inTx(ctx, func(tx *sql.Tx) error {
+			// First the row that says which key it is, so that of two of these one waits.
+			if err := d.rekeyCheck(ctx, tx); err != nil {
 				return err
 			}
-		}
-		return fmt.Errorf("%w: secrets are changed all the time", ErrConflict)
+			if err := d.holdSecrets(ctx, tx); err != nil {
+				return err
+			}
+			return d.rekeyAll(ctx, tx, forget, out)
+		})
 	})
 	if err != nil {
 		return nil, fmt.Errorf("secrets: %w", err)
@@ -131,12 +129,21 @@ func (d *DB) rekeyCheck(ctx context.Context, tx *sql.Tx) error {
 	return err
 }
 
-// rekeyOnce seals what it finds that isn't yet sealed with the first key; again tells that
-// there was something that was changed meanwhile.
-func (d *DB) rekeyOnce(ctx context.Context, tx *sql.Tx, forget bool, out *Rekeyed) (again bool, err error) {
+// holdSecrets lets no other change a secret until the transaction ends; on SQLite none
+// can anyway.
+func (d *DB) holdSecrets(ctx context.Context, tx *sql.Tx) error {
+	if d.pool == nil {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, `LOCK TABLE registries, receivers, scan_requests IN SHARE ROW EXCLUSIVE MODE`)
+	return err
+}
+
+// rekeyAll seals what isn't yet sealed with the first key.
+func (d *DB) rekeyAll(ctx context.Context, tx *sql.Tx, forget bool, out *Rekeyed) error {
 	values, err := sealedValues(ctx, tx)
 	if err != nil {
-		return false, err
+		return err
 	}
 	var lost []error
 	for i := range values {
@@ -149,22 +156,18 @@ func (d *DB) rekeyOnce(ctx context.Context, tx *sql.Tx, forget bool, out *Rekeye
 		switch {
 		case err == nil:
 			if sealed, err = d.seal(v.about(), secret); err != nil {
-				return false, err
+				return err
 			}
-		case !forget:
+			out.Sealed++
+		case forget:
+			out.Forgotten = append(out.Forgotten, v.String())
+		default:
 			lost = append(lost, fmt.Errorf("%s: %w", v, err))
 			continue
 		}
-		switch err := changed(tx.ExecContext(ctx, v.column.put, sealed, v.id, v.sealed)); {
-		case errors.Is(err, ErrNotFound):
-			again = true
-		case err != nil:
-			return false, err
-		case sealed == nil:
-			out.Forgotten = append(out.Forgotten, v.String())
-		default:
-			out.Sealed++
+		if err := changed(tx.ExecContext(ctx, v.column.put, sealed, v.id)); err != nil {
+			return err
 		}
 	}
-	return again, errors.Join(lost...)
+	return errors.Join(lost...)
 }

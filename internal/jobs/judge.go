@@ -380,7 +380,8 @@ func loadRules(loader *policy.Loader, name, text string) ([]policy.Rule, error) 
 }
 
 // Judge gives a report the verdict of all watches in whose scope an image of this name
-// ("REGISTRY/REPOSITORY:TAG") is, for server.Options.
+// ("REGISTRY/REPOSITORY:TAG") is, for server.Options. What the rules of one of them ignore,
+// the others see; the report says of it that it was set aside when all ignore it.
 func (c *Court) Judge(ctx context.Context, name string, r *report.Report) error {
 	book, err := c.lawbook(ctx)
 	if err != nil {
@@ -390,19 +391,43 @@ func (c *Court) Judge(ctx context.Context, name string, r *report.Report) error 
 	remarks := policy.ApplyVEX(in, book.vex...)
 	remarks = append(remarks, policy.ApplyWaivers(in, book.waivers...)...)
 	verdict := policy.Verdict{Decision: policy.Pass, Rules: []string{}, Violations: []policy.Violation{}}
+	asked := false
 	for i := range book.watches {
 		w := &book.watches[i]
 		if w.Paused || !w.Scope.Names(name, r.Image.Labels, baseName(r)) {
 			continue
 		}
-		var rules []policy.Rule
-		for _, p := range w.Policies {
-			rules = append(rules, book.rules[p]...)
+		one, seen, err := c.verdict(book, w, r)
+		if err != nil {
+			return fmt.Errorf("watch %s: %w", w.Name, err)
 		}
-		verdict = joinVerdicts(verdict, policy.Evaluate(in, policy.Mode(w.Mode), rules...))
+		if verdict = joinVerdicts(verdict, one); !asked {
+			in, asked = seen, true
+		} else {
+			keepSetAside(in, seen)
+		}
 	}
 	r.Decided(in, verdict, remarks)
 	return nil
+}
+
+// keepSetAside lets what was set aside in one input be so only where it was in another
+// of the same report, too.
+func keepSetAside(in, other *policy.Input) {
+	for i := range in.Findings {
+		if other.Findings[i].Suppressed == nil {
+			in.Findings[i].Suppressed = nil
+		}
+	}
+	for i := range in.Packages {
+		p, o := &in.Packages[i], &other.Packages[i]
+		if o.Suppressed == nil {
+			p.Suppressed = nil
+		}
+		if o.License.Suppressed == nil {
+			p.License.Suppressed = nil
+		}
+	}
 }
 
 func baseName(r *report.Report) string {

@@ -280,6 +280,37 @@ func TestJudgeByName(t *testing.T) {
 	}
 }
 
+// What one watch ignores the next one sees, and the report tells of it.
+func TestJudgeIgnoredByOne(t *testing.T) {
+	c := newCourtTest(t, t.TempDir()+"/strata.db")
+	c.document(store.PolicyDocument, "no-lodash", noLodash)
+	c.document(store.PolicyDocument, "blind", "name: blind\nrules:\n  - name: lodash\n    when: package.name == \"lodash\"\n    action: ignore\n    message: not reached\n")
+	id := c.put("r.example/a/b:1", lodashPicture)
+	watch := func(name, policy string) {
+		if err := c.db.PutWatch(t.Context(), &store.Watch{Name: name, Policies: []string{policy}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	judged := func() (decision string, setAside bool) {
+		r, err := c.Reports.Report(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Judge(t.Context(), "r.example/a/b:1", r); err != nil {
+			t.Fatal(err)
+		}
+		return string(r.Verdict.Decision), slices.ContainsFunc(r.Packages, func(p report.Package) bool { return p.Name == "lodash" && p.Suppressed != nil })
+	}
+	watch("a", "blind")
+	if decision, setAside := judged(); decision != "pass" || !setAside {
+		t.Errorf("of one that ignores it: %s, set aside: %v", decision, setAside)
+	}
+	watch("b", "no-lodash")
+	if decision, setAside := judged(); decision != "fail" || setAside {
+		t.Errorf("with one that does not: %s, set aside: %v", decision, setAside)
+	}
+}
+
 func TestCheckDocument(t *testing.T) {
 	for _, d := range []store.Document{
 		{Kind: store.PolicyDocument, Name: "x", Text: "name: x\nrules:\n  - name: a\n    when: findng.kev\n"},

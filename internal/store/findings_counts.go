@@ -55,15 +55,9 @@ func (w *findingsWriter) addCounts(ctx context.Context) error {
 		return nil
 	}
 	slices.Sort(values)
-	columns := []string{"unknown", "low", "medium", "high", "critical"}
-	sums, sets := make([]string, len(columns)), make([]string, len(columns))
-	for rank, c := range columns {
-		sums[rank] = fmt.Sprintf("SUM(CASE WHEN d.severity = %d THEN d.n ELSE 0 END) AS %s", rank, c)
-		sets[rank] = fmt.Sprintf("%s = images.%s + hit.%s", c, c, c)
-	}
 	_, err := w.tx.ExecContext(ctx, `WITH present AS (`+presentPackages(`sp.package IN (`+idList(slices.Sorted(maps.Keys(packages)))+`)`)+`),
 		delta (package, severity, n) AS (VALUES `+strings.Join(values, ", ")+`),
-		hit AS (SELECT p.image AS image, `+strings.Join(sums, ", ")+` FROM present p JOIN delta d ON d.package = p.package GROUP BY p.image)
-		UPDATE images SET `+strings.Join(sets, ", ")+` FROM hit WHERE images.id = hit.image`)
+		hit AS (SELECT p.image AS image, `+countColumns(`SUM(CASE WHEN d.severity = %[1]d THEN d.n ELSE 0 END) AS %[2]s`)+` FROM present p JOIN delta d ON d.package = p.package GROUP BY p.image)
+		UPDATE image_counts SET `+countColumns(`%[2]s = image_counts.%[2]s + hit.%[2]s`)+` FROM hit WHERE image_counts.image = hit.image`)
 	return err
 }

@@ -67,7 +67,7 @@ func checkCounts(t testing.TB, db *DB, id int64, findings []PackageFinding) {
 			want[f.Severity.Rank()]++
 		}
 	}
-	if err := db.db.QueryRowContext(t.Context(), `SELECT unknown, low, medium, high, critical FROM images WHERE id = $1`, id).Scan(&got[0], &got[1], &got[2], &got[3], &got[4]); err != nil {
+	if err := db.db.QueryRowContext(t.Context(), `SELECT unknown, low, medium, high, critical FROM image_counts WHERE image = $1`, id).Scan(&got[0], &got[1], &got[2], &got[3], &got[4]); err != nil {
 		t.Fatal(err)
 	}
 	if got != want {

@@ -434,6 +434,7 @@ func benchFindings(t *testing.T, db *DB) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	benchVacuum(t.Context(), t, db) // as autovacuum does in days
 	images, err := db.ids(t.Context(), `SELECT id FROM images ORDER BY id`)
 	for batch := range slices.Chunk(images, 1000) {
 		if err == nil {
@@ -505,7 +506,7 @@ func benchKnown(ctx context.Context, t *testing.T, db *DB, f *benchFleet, engine
 	}
 	wg.Wait()
 	benchSay(engine, "ingest of known layers", fmt.Sprintf("%.0f images/s", images/time.Since(start).Seconds()), ">= 500 images/s")
-	benchSay(engine, "their findings, each", fmt.Sprint(benchCount(t, db, `SELECT CAST(AVG(critical + high + medium + low + unknown) AS INTEGER) FROM images WHERE critical > 0`)), "")
+	benchSay(engine, "their findings, each", fmt.Sprint(benchCount(t, db, `SELECT CAST(AVG(critical + high + medium + low + unknown) AS INTEGER) FROM image_counts WHERE critical > 0`)), "")
 }
 
 // benchImpact asks for vulnerabilities that are in few and in many images.
@@ -667,12 +668,28 @@ func quantile(times []time.Duration, percent int) time.Duration {
 	return sorted[min(len(sorted)-1, len(sorted)*percent/100)]
 }
 
-// benchNews lets one advisory come that hits a tenth of the fleet.
+// benchWatch lets a watch look at all images, which has judged them all today.
+func benchWatch(t *testing.T, db *DB) {
+	tomorrow := time.Now().Add(20 * time.Hour).UnixMicro()
+	err := db.inTx(t.Context(), func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(t.Context(), `INSERT INTO watches (name, scope, policies, receivers, created_at, updated_at) VALUES ('all', '{}', '[]', '[]', 0, 0)`); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(t.Context(), `INSERT INTO watched_images (watch, image, decision, judged_at, due_at) SELECT w.id, i.id, 'pass', 1, $1 + i.id FROM watches w CROSS JOIN images i`, tomorrow)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// benchNews lets one advisory come that hits a tenth of the fleet, all of which is watched.
 func benchNews(ctx context.Context, t *testing.T, db *DB, engine string, n int) {
+	benchWatch(t, db)
 	var name, version string
 	best := int64(-1)
 	err := db.each(ctx, `SELECT p.name, p.version, COUNT(DISTINCT il.image) FROM packages p JOIN segment_packages sp ON sp.package = p.id JOIN image_layers il ON il.segment = sp.segment
-		WHERE p.type = 'npm' AND p.name LIKE 'runtime%' GROUP BY p.name, p.version`, nil, func(scan func(...any) error) error {
+		WHERE p.type = 'npm' GROUP BY p.name, p.version`, nil, func(scan func(...any) error) error {
 		var a, b string
 		var images int64
 		if err := scan(&a, &b, &images); err != nil {
@@ -712,7 +729,7 @@ func benchNews(ctx context.Context, t *testing.T, db *DB, engine string, n int) 
 	if err != nil || impact.Totals.Images == 0 {
 		t.Fatal(impact, err)
 	}
-	benchSay(engine, fmt.Sprintf("one new advisory, in %d images: matched, counted and seen", impact.Totals.Images), fmt.Sprintf("%.0f ms (%d package versions; before it, %.0f ms to read the feed)", ms(matched)+ms(time.Since(start)-matched), s.Rematched, ms(synced)), "<= 1000 ms")
+	benchSay(engine, fmt.Sprintf("one new advisory, in %d images: matched, counted, due and seen", impact.Totals.Images), fmt.Sprintf("%.0f ms (%d package versions; before it, %.0f ms to read the feed)", ms(matched)+ms(time.Since(start)-matched), s.Rematched, ms(synced)), "<= 1000 ms")
 }
 
 func abs(n int64) int64 { return max(n, -n) }

@@ -84,7 +84,10 @@ func (r *ImageRow) Key() *ImageKey {
 const maxNames = 20
 
 const imageColumns = `i.id, i.digest, i.platform, i.distro, i.reference, i.layers, i.size, COALESCE(i.base, 0), i.base_layers, i.incomplete, i.problems,
-	i.critical, i.high, i.medium, i.low, i.unknown, i.created_at, i.scanned_at`
+	c.critical, c.high, c.medium, c.low, c.unknown, i.created_at, i.scanned_at`
+
+// imageTables are those of imageColumns.
+const imageTables = `images i JOIN image_counts c ON c.image = i.id`
 
 func scanImageRow(scan func(...any) error) (r ImageRow, err error) {
 	var created, scanned sql.NullInt64
@@ -135,7 +138,7 @@ func (d *DB) imageRows(ctx context.Context, q ImageQuery) ([]ImageRow, error) {
 	if err != nil || w == nil {
 		return nil, err
 	}
-	order := "i.critical DESC, i.high DESC, i.medium DESC, i.low DESC, i.unknown DESC, i.id DESC"
+	order := "c.critical DESC, c.high DESC, c.medium DESC, c.low DESC, c.unknown DESC, c.image DESC"
 	if q.Newest {
 		order = "i.scanned_at DESC, i.id DESC"
 	}
@@ -143,7 +146,7 @@ func (d *DB) imageRows(ctx context.Context, q ImageQuery) ([]ImageRow, error) {
 	if limit <= 0 {
 		limit = 50
 	}
-	rows, err := d.db.QueryContext(ctx, `SELECT `+imageColumns+` FROM images i WHERE `+w.String()+` ORDER BY `+order+` LIMIT `+strconv.Itoa(limit+1), w.args...)
+	rows, err := d.db.QueryContext(ctx, `SELECT `+imageColumns+` FROM `+imageTables+` WHERE `+w.String()+` ORDER BY `+order+` LIMIT `+strconv.Itoa(limit+1), w.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -206,13 +209,13 @@ func (d *DB) imageConditions(ctx context.Context, q *ImageQuery) (*where, error)
 			JOIN registries r ON r.id = p.registry JOIN tags t ON t.manifest = m.id AND t.to_at IS NULL WHERE mi.image = i.id AND LOWER(r.name || '/' || p.name || ':' || t.name) LIKE ? ESCAPE '\'`+inScope+`))`, like, like, like)
 	}
 	if q.Severity > 0 {
-		sum := []string{"i.low", "i.medium", "i.high", "i.critical"}[min(q.Severity, 4)-1:]
+		sum := []string{"c.low", "c.medium", "c.high", "c.critical"}[min(q.Severity, 4)-1:]
 		w.add(strings.Join(sum, " + ") + ` > 0`)
 	}
 	if k := q.After; k != nil && q.Newest {
 		w.add(`(i.scanned_at, i.id) < (?, ?)`, k.ScannedAt, k.ID)
 	} else if k != nil {
-		w.add(`(i.critical, i.high, i.medium, i.low, i.unknown, i.id) < (?, ?, ?, ?, ?, ?)`, k.Counts.Critical, k.Counts.High, k.Counts.Medium, k.Counts.Low, k.Counts.Unknown, k.ID)
+		w.add(`(c.critical, c.high, c.medium, c.low, c.unknown, c.image) < (?, ?, ?, ?, ?, ?)`, k.Counts.Critical, k.Counts.High, k.Counts.Medium, k.Counts.Low, k.Counts.Unknown, k.ID)
 	}
 	return w, nil
 }
@@ -349,7 +352,7 @@ func (d *DB) Image(ctx context.Context, id int64, scope []string) (*ImageDetail,
 }
 
 func (d *DB) imageDetail(ctx context.Context, id int64, scope []string) (*ImageDetail, error) {
-	row, err := scanImageRow(d.db.QueryRowContext(ctx, `SELECT `+imageColumns+` FROM images i WHERE i.id = $1`, id).Scan)
+	row, err := scanImageRow(d.db.QueryRowContext(ctx, `SELECT `+imageColumns+` FROM `+imageTables+` WHERE i.id = $1`, id).Scan)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, ErrNotFound
 	}

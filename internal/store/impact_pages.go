@@ -163,7 +163,7 @@ func (a *asked) heldRow(h *hit, m *image.Image, baseLayers int) ImpactHeld {
 // imagesByID reads images and their documents, the newest first.
 func (d *DB) imagesByID(ctx context.Context, ids []int64, scope []string) (out []ImageRow, documents map[int64]*image.Image, err error) {
 	documents = map[int64]*image.Image{}
-	err = d.each(ctx, `SELECT doc.document, `+imageColumns+` FROM images i JOIN image_documents doc ON doc.image = i.id WHERE i.id IN (`+inList(ids)+`) ORDER BY i.id DESC`, nil, func(scan func(...any) error) error {
+	err = d.each(ctx, `SELECT doc.document, `+imageColumns+` FROM `+imageTables+` JOIN image_documents doc ON doc.image = i.id WHERE i.id IN (`+inList(ids)+`) ORDER BY i.id DESC`, nil, func(scan func(...any) error) error {
 		var doc []byte
 		r, err := scanImageRow(func(into ...any) error { return scan(append([]any{&doc}, into...)...) })
 		if err != nil {

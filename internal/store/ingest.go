@@ -589,7 +589,8 @@ func countLocked(ctx context.Context, tx *sql.Tx, ids []int64) error {
 				WHERE NOT EXISTS (SELECT 1 FROM image_layers tl JOIN segment_twins t ON t.segment = tl.segment AND t.package = p.package
 					JOIN findings o ON o.package = t.twin AND o.vulnerability = f.vulnerability AND o.closed_at IS NULL WHERE tl.image = p.image)
 				GROUP BY p.image, f.severity)
-			UPDATE images SET `+countColumns(`COALESCE((SELECT n FROM found WHERE found.image = images.id AND found.severity = %d), 0)`)+` WHERE id IN (`+in+`)`, anys(batch)...)
+			INSERT INTO image_counts (image, `+countColumns(`%[2]s`)+`) SELECT id, `+countColumns(`COALESCE((SELECT n FROM found WHERE found.image = images.id AND found.severity = %[1]d), 0)`)+`
+			FROM images WHERE id IN (`+in+`) `+countsAnew, anys(batch)...)
 		if err != nil {
 			return err
 		}
@@ -600,10 +601,10 @@ func countLocked(ctx context.Context, tx *sql.Tx, ids []int64) error {
 // countLike is countLocked for one image. Most that are pushed again are made of just
 // what another one is: then its counts are taken.
 func countLike(ctx context.Context, tx *sql.Tx, id int64) error {
-	result, err := tx.ExecContext(ctx, `UPDATE images SET unknown = o.unknown, low = o.low, medium = o.medium, high = o.high, critical = o.critical FROM images o
-		WHERE images.id = $1 AND o.id = (SELECT l.id FROM (SELECT t.id AS id FROM images i JOIN images t ON t.top = i.top AND t.id <> i.id WHERE i.id = $1 ORDER BY t.id DESC LIMIT 3) l
+	result, err := tx.ExecContext(ctx, `INSERT INTO image_counts (image, `+countColumns(`%[2]s`)+`) SELECT $1, `+countColumns(`o.%[2]s`)+` FROM image_counts o
+		WHERE o.image = (SELECT l.id FROM (SELECT t.id AS id FROM images i JOIN images t ON t.top = i.top AND t.id <> i.id WHERE i.id = $1 ORDER BY t.id DESC LIMIT 3) l
 			WHERE NOT EXISTS (SELECT 1 FROM image_layers a WHERE a.image = $1 AND NOT EXISTS (
-				SELECT 1 FROM image_layers b WHERE b.image = l.id AND b.position = a.position AND b.segment = a.segment)) LIMIT 1)`, id)
+				SELECT 1 FROM image_layers b WHERE b.image = l.id AND b.position = a.position AND b.segment = a.segment)) LIMIT 1) `+countsAnew, id)
 	if err != nil {
 		return err
 	}
@@ -613,15 +614,14 @@ func countLike(ctx context.Context, tx *sql.Tx, id int64) error {
 	return countLocked(ctx, tx, []int64{id})
 }
 
-// countColumns are assignments to the columns of counts; the expression gets the rank
-// of each severity.
+// countsAnew puts counts in the place of those that an image has.
+const countsAnew = `ON CONFLICT (image) DO UPDATE SET unknown = excluded.unknown, low = excluded.low, medium = excluded.medium, high = excluded.high, critical = excluded.critical`
+
+// countColumns is an expression for each severity, of its rank and the name of its column.
 func countColumns(expression string) string {
-	out := ""
+	var out []string
 	for rank, column := range []string{"unknown", "low", "medium", "high", "critical"} {
-		if rank > 0 {
-			out += ", "
-		}
-		out += column + " = " + fmt.Sprintf(expression, rank)
+		out = append(out, fmt.Sprintf(expression, rank, column))
 	}
-	return out
+	return strings.Join(out, ", ")
 }

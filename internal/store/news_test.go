@@ -59,7 +59,7 @@ func TestNewsForManyImages(t *testing.T) {
 		if m.Rematched != 1 || m.Opened != 1 {
 			t.Errorf("%+v, want one package matched again and one finding", m)
 		}
-		hit, err := queryIDs(t.Context(), db.db.QueryContext, `SELECT COUNT(*) FROM images WHERE critical = 1 AND high + medium + low + unknown = 0`)
+		hit, err := queryIDs(t.Context(), db.db.QueryContext, `SELECT COUNT(*) FROM image_counts WHERE critical = 1 AND high + medium + low + unknown = 0`)
 		if err != nil || hit[0] != int64(images) {
 			t.Errorf("%v images have the finding, error %v; want %d", hit, err, images)
 		}

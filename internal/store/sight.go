@@ -179,7 +179,7 @@ func (d *DB) imagesNamed(ctx context.Context, ids []int64, scope []string) ([]Im
 		w.add(inRepositories("i.id", repositories))
 	}
 	var out []ImageRow
-	err := d.each(ctx, `SELECT `+imageColumns+` FROM images i WHERE `+w.String(), nil, func(scan func(...any) error) error {
+	err := d.each(ctx, `SELECT `+imageColumns+` FROM `+imageTables+` WHERE `+w.String(), nil, func(scan func(...any) error) error {
 		r, err := scanImageRow(scan)
 		out = append(out, r)
 		return err

@@ -140,11 +140,7 @@ func (c *crawl) names(ctx context.Context, give func([]string) error) error {
 	if len(listed) > 0 && !slices.ContainsFunc(listed, func(s string) bool { return strings.Contains(s, "*") }) {
 		return give(listed)
 	}
-	err := source.Catalog(ctx, c.access.Host, c.access.Options, give)
-	if errors.Is(err, source.ErrNoCatalog) {
-		err = fmt.Errorf("%w: name the repositories in the settings of the registry, or give credentials that may list them", err)
-	}
-	return err
+	return source.Catalog(ctx, c.access.Host, c.access.Options, give)
 }
 
 func (c *crawl) first(name string) bool {
@@ -378,9 +374,12 @@ func (c *crawl) ended(ctx context.Context, failure error) error {
 	if failure != nil && reason != "cancelled" && (next.IsZero() || next.After(c.now().Add(again))) {
 		next = c.now().Add(again)
 	}
-	if c.Log != nil {
-		c.Log.InfoContext(ctx, "registry read", "registry", reg.Name, "repositories", c.repositories, "tags", c.tags, "new", c.fresh, "retired", c.retired,
-			"failed", c.failed, "took", c.now().Sub(c.began), "error", reason)
+	if c.Log != nil && failure == nil { // a failure is told by the queue
+		told := []any{"registry", reg.Name, "repositories", c.repositories, "tags", c.tags, "new", c.fresh, "retired", c.retired, "took", c.now().Sub(c.began)}
+		if c.failed > 0 {
+			told = append(told, "failed", c.failed, "error", reason)
+		}
+		c.Log.InfoContext(ctx, "registry read", told...)
 	}
 	return c.DB.CrawlEnded(ctx, reg.ID, c.began, failure == nil, reason, c.text(), next)
 }

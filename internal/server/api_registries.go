@@ -31,7 +31,7 @@ type Registry struct {
 	UpdatedAt      time.Time              `json:"updated_at"`
 	CrawlDueAt     time.Time              `json:"crawl_due_at,omitzero" doc:"when it is read next"`
 	CrawledAt      time.Time              `json:"crawled_at,omitzero" doc:"when it was last read to the end"`
-	CrawlError     string                 `json:"crawl_error,omitempty" doc:"what could not be read the last time, a line each"`
+	CrawlError     string                 `json:"crawl_error,omitempty" doc:"what could not be read the last time, a line each; POST /api/v1/registries/{name}/test tries again, at once"`
 	CrawlProgress  string                 `json:"crawl_progress,omitempty"`
 }
 

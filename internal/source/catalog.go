@@ -29,15 +29,20 @@ var ErrNoCatalog = errors.New("the registry does not list its repositories")
 
 // Catalog gives the names of a registry's repositories, page by page, in the
 // registry's order (Docker Registry HTTP API V2, "Listing Repositories"; OCI
-// distribution-spec reserves the endpoint). host is its name with the port.
+// distribution-spec reserves the endpoint). host is its name with the port. The error says
+// in words what is wrong and what can be done.
 func Catalog(ctx context.Context, host string, o Options, page func(repositories []string) error) error {
-	if err := catalog(ctx, host, o.defaulted(), maxCatalogPages, page); err != nil {
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-		return fmt.Errorf("catalogue of %s: %w", host, err)
+	o = o.defaulted()
+	err := catalog(ctx, host, o, maxCatalogPages, page)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		err = context.Cause(ctx)
+	default:
+		err = explained(err, o)
 	}
-	return nil
+	return fmt.Errorf("catalogue of %s: %w", host, err)
 }
 
 func catalog(ctx context.Context, host string, o Options, pages int, give func([]string) error) error {

@@ -174,16 +174,19 @@ func TestCheck(t *testing.T) {
 		{"refused", hostOf(down), "nothing listens", quick()},
 		{"authority", hostOf(tls), "give the authority's certificate", quick()},
 		{"anonymous", serveHTTP(answer("/v2/", 401, basic...)), "asks for credentials", quick()},
-		{"password", serveHTTP(answer("/v2/", 401, basic...)), "these credentials", withPassword},
+		{"password", serveHTTP(answer("/v2/", 401, basic...)), "check name and password", withPassword},
 		{"catalogue", serveHTTP(answer("/v2/_catalog", 403)), "name the repositories in the settings", quick()},
 		{"rate", serveHTTP(answer("/v2/", 429, "Retry-After", "30")), "fewer requests", quick()},
 		{"failure", serveHTTP(answer("/v2/_catalog", 500)), "a failure of its own", quick()},
 		{"web", serveHTTP(answer("/v2/", 404)), "no registry", quick()},
 	} {
 		_, err := Check(t.Context(), c.host, c.o)
-		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secret") {
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secret") || secondTry.MatchString(err.Error()) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.want)
 		}
+	}
+	if err := Catalog(t.Context(), hostOf(down), quick(), func([]string) error { return nil }); err == nil || !strings.Contains(err.Error(), "nothing listens") || secondTry.MatchString(err.Error()) {
+		t.Errorf("catalogue: %v", err)
 	}
 	if got, err := Check(t.Context(), serveHTTP(answer("/none", 0)), quick()); err != nil || !slices.Equal(got, []string{"team/app"}) {
 		t.Errorf("%q, %v", got, err)

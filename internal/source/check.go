@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"syscall"
 
@@ -42,9 +43,32 @@ func Check(ctx context.Context, host string, o Options) (repositories []string, 
 	return repositories, nil
 }
 
-// explained adds to a failure what it means and what can be done. Where https failed and
-// plain http was tried, the failure is both, and the first tells more.
+// secondTry is in the text of a failure when plain http was tried after https, as
+// go-containerregistry does at addresses of this machine and of private networks.
+var secondTry = regexp.MustCompile(`; (Get "|GET )http://`)
+
+// oneTry is that of two failures which tells more: the answer of what speaks plain http,
+// or else why https failed.
+func oneTry(err error) error {
+	var https *url.Error
+	var answer *transport.Error
+	switch {
+	case !secondTry.MatchString(err.Error()), !errors.As(err, &https):
+		return err
+	case speaksHTTP(https) && errors.As(err, &answer):
+		return answer
+	}
+	return https
+}
+
+// speaksHTTP tells from a failure of https that it is spoken with plain http.
+func speaksHTTP(err error) bool {
+	return strings.Contains(err.Error(), "server gave HTTP response to HTTPS client")
+}
+
+// explained adds to a failure what it means and what can be done.
 func explained(err error, o Options) error {
+	err = oneTry(err)
 	var answer *transport.Error
 	var dns *net.DNSError
 	var unknown x509.UnknownAuthorityError
@@ -66,7 +90,7 @@ func explained(err error, o Options) error {
 		return fmt.Errorf("its certificate is not valid: renew it, or accept any (insecure): %w", err)
 	case errors.As(err, &answer):
 		return explainedAnswer(err, answer, o)
-	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"), strings.Contains(err.Error(), "plain http with"):
+	case speaksHTTP(err), strings.Contains(err.Error(), "plain http with"):
 		return fmt.Errorf("it speaks plain http: write http:// in the URL and allow it (insecure): %w", err)
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return fmt.Errorf("it does not answer in time: check the address, and firewalls in between: %w", err)
@@ -80,6 +104,8 @@ func explainedAnswer(err error, answer *transport.Error, o Options) error {
 	switch status := answer.StatusCode; {
 	case status == http.StatusTooManyRequests:
 		return fmt.Errorf("it asks for fewer requests: give credentials, which often may ask more, or lower the rate: %w", err)
+	case listing && given && status == http.StatusUnauthorized: // a registry without tokens says so of a wrong password
+		return fmt.Errorf("it refuses these credentials, or does not list its repositories to them: check name and password; where they are right, use ones that may list (registry:catalog:*), or name the repositories in the settings: %w", err)
 	case listing && given:
 		return fmt.Errorf("it answers, but does not list its repositories to these credentials: use ones that may (registry:catalog:*), or name the repositories in the settings: %w", err)
 	case listing && status == http.StatusUnauthorized:

@@ -227,7 +227,7 @@ func (p place) wayOut(err error, o Options) error {
 		return fmt.Errorf("%w (it does not exist or needs credentials: run `docker login %s`, or set STRATA_USERNAME and STRATA_PASSWORD)", err, host)
 	case errors.As(err, &unknown), errors.As(err, &hostname):
 		return fmt.Errorf("%w (give the CA's certificate by --ca-file, or accept any by --insecure)", err)
-	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
+	case speaksHTTP(err):
 		return fmt.Errorf("%w (allow plain http by --insecure)", err)
 	}
 	return err

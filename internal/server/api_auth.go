@@ -107,10 +107,27 @@ func (s *Server) setup(ctx context.Context, in *struct {
 }) (*signedIn, error) {
 	from := askerOf(ctx)
 	secret, who, err := s.access.Setup(ctx, in.Body.Token, in.Body.Name, in.Body.Password, from.address, from.agent)
+	if errors.Is(err, auth.ErrDenied) {
+		return nil, s.setupDenied(ctx)
+	}
 	if err != nil {
 		return nil, s.failAuth(ctx, err)
 	}
 	return s.signIn(auth.With(ctx, who), "setup", secret, who)
+}
+
+// setupDenied says what to do for who has no good token. Whether there is an
+// administrator is for anyone to know (loginMethods).
+func (s *Server) setupDenied(ctx context.Context) error {
+	has, err := s.o.DB.HasAdministrator(ctx)
+	switch {
+	case err != nil:
+		return s.fail(ctx, err)
+	case has:
+		return huma.Error401Unauthorized("the server has an administrator already, and tokens for setup are good no more: log in (POST /api/v1/login); " +
+			"for a password that is lost, `strata admin user NAME --reset` prints a new one where the database is")
+	}
+	return huma.Error401Unauthorized("this token is not valid, or older than 24 hours: restart the server, which prints a new one on standard error")
 }
 
 func (s *Server) loginMethods(ctx context.Context, _ *struct{}) (*struct{ Body LoginMethods }, error) {

@@ -51,7 +51,7 @@ func TestSetupAndLogin(t *testing.T) {
 		setup := func(token, password string) *httptest.ResponseRecorder {
 			return s.browse(t, nil, "same-origin", "POST", "/api/v1/setup", m{"token": token, "name": "ann", "password": password})
 		}
-		if w := setup("x", goodPassword); w.Code != http.StatusUnauthorized {
+		if w := setup("x", goodPassword); w.Code != http.StatusUnauthorized || !strings.Contains(w.Body.String(), "restart the server") {
 			t.Errorf("wrong token: %d %s", w.Code, w.Body)
 		}
 		if w := setup(token, "short"); w.Code != http.StatusUnprocessableEntity {
@@ -60,7 +60,7 @@ func TestSetupAndLogin(t *testing.T) {
 		if w := setup(token, goodPassword); w.Code != http.StatusCreated {
 			t.Fatalf("setup: %d %s", w.Code, w.Body)
 		}
-		if w := setup(token, goodPassword); w.Code != http.StatusUnauthorized {
+		if w := setup(token, goodPassword); w.Code != http.StatusUnauthorized || !strings.Contains(w.Body.String(), "strata admin user NAME --reset") {
 			t.Errorf("second use: %d %s", w.Code, w.Body)
 		}
 		if token, err := s.access.SetupToken(t.Context()); err != nil || token != "" {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 
@@ -171,6 +172,14 @@ func (s *Server) putWatch(ctx context.Context, in *WatchInput) (*struct{ Body st
 	for _, p := range in.Body.Policies {
 		if !slices.Contains(policy.ReadyNames(), p) && !slices.ContainsFunc(own, func(d store.Document) bool { return d.Name == p }) {
 			return nil, huma.Error422UnprocessableEntity("policies: there is none called " + p)
+		}
+	}
+	for _, r := range in.Body.Receivers {
+		// Whom a watch tells nothing because of a mistyped name would not notice.
+		if _, err := s.o.DB.ReceiverNamed(ctx, r); errors.Is(err, store.ErrNotFound) {
+			return nil, huma.Error422UnprocessableEntity("receivers: there is none called " + r)
+		} else if err != nil {
+			return nil, s.fail(ctx, err)
 		}
 	}
 	w := &store.Watch{Name: in.Name, Scope: in.Body.Scope, Policies: in.Body.Policies, Receivers: in.Body.Receivers, Mode: in.Body.Mode, Paused: in.Body.Paused}

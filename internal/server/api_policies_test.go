@@ -47,8 +47,15 @@ func TestPoliciesAPI(t *testing.T) {
 		if code := s.call(t, "PUT", "/api/v1/watches/w", map[string]any{"policies": []string{"missing"}}, nil); code != http.StatusUnprocessableEntity {
 			t.Errorf("a watch by a policy that isn't there: status %d", code)
 		}
-		if code := s.call(t, "PUT", "/api/v1/watches/w", map[string]any{"policies": []string{"a"}, "scope": map[string]any{"repositories": []string{"r/**"}}}, nil); code != http.StatusOK {
+		if code := s.call(t, "PUT", "/api/v1/watches/w", map[string]any{"policies": []string{"a"}, "receivers": []string{"missing"}}, nil); code != http.StatusUnprocessableEntity {
+			t.Errorf("a watch for a receiver that isn't there: status %d", code)
+		}
+		var watch store.Watch
+		if code := s.call(t, "PUT", "/api/v1/watches/w", map[string]any{"policies": []string{"a"}, "scope": map[string]any{"repositories": []string{"r/**"}}}, &watch); code != http.StatusOK {
 			t.Errorf("status %d", code)
+		}
+		if watch.CreatedAt.IsZero() || !watch.UpdatedAt.Equal(watch.CreatedAt) {
+			t.Errorf("a new watch: %+v", watch)
 		}
 		if code := s.call(t, "DELETE", "/api/v1/policies/a", nil, nil); code != http.StatusConflict {
 			t.Errorf("a policy in use: status %d", code)

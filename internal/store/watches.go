@@ -144,12 +144,14 @@ func (d *DB) PutWatch(ctx context.Context, w *Watch) error {
 		if err := errors.Join(err1, err2, err3); err != nil {
 			return err
 		}
+		var created int64
 		err := tx.QueryRowContext(ctx, `INSERT INTO watches (name, scope, policies, receivers, mode, paused, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 			ON CONFLICT (name) DO UPDATE SET scope = excluded.scope, policies = excluded.policies, receivers = excluded.receivers, mode = excluded.mode, paused = excluded.paused, updated_at = excluded.updated_at
-			RETURNING id`, w.Name, string(scope), string(policies), string(receivers), w.Mode, w.Paused, now, now).Scan(&w.ID)
+			RETURNING id, created_at`, w.Name, string(scope), string(policies), string(receivers), w.Mode, w.Paused, now, now).Scan(&w.ID, &created)
 		if err != nil {
 			return err
 		}
+		w.CreatedAt, w.UpdatedAt = time.UnixMicro(created).UTC(), time.UnixMicro(now).UTC()
 		names, err := watchedNames(ctx, tx, "")
 		if err != nil {
 			return err

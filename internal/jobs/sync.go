@@ -83,11 +83,26 @@ func (s *Syncs) Sync(ctx context.Context) error {
 		err = errors.Join(err, s.starter(ctx))
 	}
 	report.EndedAt = s.now()
-	for name, reason := range report.Failed {
-		s.log().WarnContext(ctx, "advisories could not be updated", "feed", name, "error", reason)
-	}
+	err = errors.Join(err, s.tellFailed(ctx, report.Failed))
 	s.log().InfoContext(ctx, "advisories synced", "changed", report.Changed, "removed", report.Removed, "took", report.EndedAt.Sub(report.StartedAt))
 	return errors.Join(err, s.DB.NoteSync(ctx, report), s.Enqueue(ctx, Job{Kind: Match, Priority: ForNews}))
+}
+
+// tellFailed tells what could not be had, once as long as the reason is the same: a
+// mirror without an ecosystem is asked for it at every sync.
+func (s *Syncs) tellFailed(ctx context.Context, failed map[string]string) error {
+	last, err := s.DB.LastSync(ctx)
+	if err != nil {
+		return err
+	}
+	for name, reason := range failed {
+		level := slog.LevelWarn
+		if last != nil && last.Failed[name] == reason {
+			level = slog.LevelDebug
+		}
+		s.log().Log(ctx, level, "advisories could not be updated", "feed", name, "error", reason)
+	}
+	return nil
 }
 
 func (s *Syncs) from(ctx context.Context, location string, wanted []string, report *store.SyncReport) error {

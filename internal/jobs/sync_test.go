@@ -1,7 +1,9 @@
 package jobs
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,6 +14,24 @@ import (
 	"strata/internal/scan"
 	"strata/internal/store"
 )
+
+// What a mirror doesn't have is told once, not at every sync.
+func TestSyncsTellOnce(t *testing.T) {
+	db := openDB(t, filepath.Join(t.TempDir(), "strata.db"))
+	var log bytes.Buffer
+	s := &Syncs{
+		DB: db, Instance: "me", Mirror: t.TempDir(), Ecosystems: []string{"npm"}, Log: slog.New(slog.NewTextHandler(&log, nil)),
+		Enqueue: func(context.Context, ...Job) error { return nil },
+	}
+	for range 3 {
+		if err := s.Sync(t.Context()); err == nil {
+			t.Fatal("from an empty mirror: no error")
+		}
+	}
+	if n := strings.Count(log.String(), "advisories could not be updated"); n != 1 {
+		t.Errorf("told %d times:\n%s", n, &log)
+	}
+}
 
 // Without a mirror the starter set is used, and the status says so; what is due is
 // known from the rows alone.

@@ -110,7 +110,7 @@ func (a *app) restore(ctx context.Context, o *databaseFlags, k *keyFlags, file s
 	if err != nil {
 		return err
 	}
-	db, err := store.OpenDB(ctx, location, store.DBOptions{})
+	db, err := store.OpenDB(ctx, location, store.DBOptions{Alone: true})
 	if err != nil {
 		return err
 	}

@@ -161,12 +161,23 @@ func (a *app) serve(ctx context.Context, o *serveOptions) (err error) {
 		log.Info("listening", "url", url, "version", version(), "workers", run.Workers)
 		a.sayFirstSteps(url, setup)
 	}
-	return server.Run(ctx, *run)
+	return listenError(server.Run(ctx, *run))
+}
+
+// listenError adds the way out to an address that can't be had.
+func listenError(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "listen" {
+		return fmt.Errorf("%w\ngive another address by --listen, such as 127.0.0.1:8081", err)
+	}
+	return err
 }
 
 // open opens the database, and makes what works on it.
 func (o *serveOptions) open(ctx context.Context, run *server.RunOptions, location string, keys [][]byte, dir string, log *slog.Logger) error {
-	db, err := store.OpenDB(ctx, location, keyOptions(keys))
+	options := keyOptions(keys)
+	options.Alone = true
+	db, err := store.OpenDB(ctx, location, options)
 	if err != nil {
 		return openError(err, o.key.file)
 	}

@@ -284,6 +284,35 @@ func TestServeWithAnotherKey(t *testing.T) {
 	}
 }
 
+// A second server on the same file or address says what to do; admin commands work while
+// the first one runs.
+func TestServeTwice(t *testing.T) {
+	dir := t.TempDir()
+	s := startServer(t, dir)
+	backup := filepath.Join(dir, "backup.zst")
+	for _, c := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"serve", "--listen", "127.0.0.1:0"}, exitError, "for several instances use PostgreSQL"},
+		{[]string{"serve", "--listen", strings.TrimPrefix(s.url, "http://")}, exitError, "give another address by --listen"},
+		{[]string{"admin", "backup", backup}, exitPass, "rows written"},
+		{[]string{"admin", "retention"}, exitPass, ""},
+		{[]string{"admin", "restore", backup}, exitError, "stop it first"},
+	} {
+		p := newProcess(t, dir, c.args...)
+		p.Env = s.Env
+		if err := p.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if code := p.code(t); code != c.code || !strings.Contains(p.stderr.String(), c.want) {
+			t.Errorf("%v: exit code %d, %s", c.args, code, &p.stderr)
+		}
+	}
+	s.stop(t)
+}
+
 func TestAdminUserReset(t *testing.T) {
 	dir := t.TempDir()
 	s := startServer(t, dir)

@@ -47,7 +47,7 @@ func openClient(ctx context.Context, db *store.DB, c *river.Config) (made client
 		return made, err
 	}
 	// A file of its own: River writes all the time, and SQLite has one writer.
-	file, err := sql.Open("sqlite", "file:"+db.Path()+"-jobs?_pragma=busy_timeout(30000)&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_txlock=immediate")
+	file, err := store.OpenSQLite(db.Path()+"-jobs", "_pragma=busy_timeout(30000)", "_pragma=journal_mode(WAL)", "_pragma=synchronous(NORMAL)", "_txlock=immediate")
 	if err != nil {
 		return client{}, err
 	}

@@ -87,6 +87,17 @@ func until(t *testing.T, what string, ok func() bool) {
 	}
 }
 
+// The queue is beside the database, whatever that is called, and for nobody else.
+func TestQueueFile(t *testing.T) {
+	location := filepath.Join(t.TempDir(), "a#1 %41?x", "strata.db")
+	openQueue(t, Options{DB: openDB(t, location)})
+	for _, name := range []string{location, location + "-jobs"} {
+		if f, err := os.Stat(name); err != nil || f.Mode() != 0o600 {
+			t.Errorf("%s: %v, %v", name, f, err)
+		}
+	}
+}
+
 func TestQueueStartsSoon(t *testing.T) {
 	onEngines(t, func(t *testing.T, location string) {
 		done := make(chan string, 10)

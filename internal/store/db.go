@@ -36,6 +36,8 @@ type DB struct {
 	writing chan struct{}
 	// path is the file on SQLite; empty on PostgreSQL.
 	path string
+	// alone is the lock of DBOptions.Alone, held until the database is closed.
+	alone *os.File
 	// now is the time that rows have: that of PostgreSQL's clock, which instances share.
 	now   func() time.Time
 	clock clock
@@ -60,6 +62,10 @@ type DBOptions struct {
 	Former [][]byte
 	// AnyKey opens it also when the secrets were sealed with none of them, for Rekey.
 	AnyKey bool
+	// Alone refuses an SQLite file that another process has opened so: ErrInUse. What
+	// works on it beside that, for moments, needs no such lock. Of no effect on
+	// PostgreSQL, which is for any number of instances.
+	Alone bool
 	// MaxConns bounds the connections of this instance to PostgreSQL; 16 by default.
 	MaxConns int
 }
@@ -96,7 +102,7 @@ func (d *DB) open(ctx context.Context, location string, o DBOptions) (err error)
 	if IsPostgres(location) {
 		err = d.openPostgres(ctx, location, o)
 	} else {
-		err = d.openSQLite(location)
+		err = d.openSQLite(location, o.Alone)
 	}
 	if err != nil {
 		return err
@@ -110,27 +116,71 @@ func (d *DB) open(ctx context.Context, location string, o DBOptions) (err error)
 	return d.checkKey(ctx)
 }
 
-func (d *DB) openSQLite(path string) (err error) {
+func (d *DB) openSQLite(path string, alone bool) (err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
 	d.path, d.writing = path, make(chan struct{}, 1)
-	// What is in it is for the server alone.
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
+	if alone {
+		if err := makePrivate(path); err != nil {
+			return err
+		}
+		if d.alone, err = lockAlone(path); err != nil {
+			return err
+		}
 	}
 	// synchronous(FULL): what was told to be kept is kept after a power cut.
-	d.db, err = sql.Open("sqlite", sqliteURI(path, "_pragma=busy_timeout(30000)", "_pragma=journal_mode(WAL)", "_pragma=synchronous(FULL)",
-		"_pragma=foreign_keys(ON)", "_pragma=temp_store(MEMORY)", "_pragma=cache_size(-65536)", "_txlock=immediate"))
+	d.db, err = OpenSQLite(path, "_pragma=busy_timeout(30000)", "_pragma=journal_mode(WAL)", "_pragma=synchronous(FULL)",
+		"_pragma=foreign_keys(ON)", "_pragma=temp_store(MEMORY)", "_pragma=cache_size(-65536)", "_txlock=immediate")
 	if err != nil {
 		return err
 	}
 	d.db.SetMaxOpenConns(16)
 	return nil
+}
+
+// OpenSQLite opens an SQLite file of the server, which is made when it is not there, for
+// the user of the server alone. params are those of the driver ("_pragma=…").
+func OpenSQLite(path string, params ...string) (*sql.DB, error) {
+	if err := makePrivate(path); err != nil {
+		return nil, err
+	}
+	return sql.Open("sqlite", sqliteURI(path, params...))
+}
+
+// makePrivate makes a file that is not there, so that no other user can read it.
+func makePrivate(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// ErrInUse is wrapped by the error about an SQLite file that another server has.
+var ErrInUse = errors.New("another strata serve (or admin restore) works on this file")
+
+// lockAlone locks an SQLite file for one server. What instances tell each other goes
+// through PostgreSQL, and what one keeps in memory another would not know to be old. The
+// lock is a file beside it, as SQLite has locks of its own on the file; it stays there,
+// since taking it away would let two have it.
+func lockAlone(path string) (*os.File, error) {
+	target, err := filepath.EvalSymlinks(path) // one file has one lock, by whatever name
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(target+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	got, err := tryLock(f)
+	if err == nil && !got {
+		err = fmt.Errorf("%w, and holds %s: stop it first; for several instances use PostgreSQL (--database postgres://…)", ErrInUse, f.Name())
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // migrate brings the tables to the newest form. On PostgreSQL it holds an advisory
@@ -235,6 +285,9 @@ func (d *DB) Close() error {
 	}
 	if d.dec != nil {
 		d.dec.Close()
+	}
+	if d.alone != nil { // last, when nothing is written any more
+		errs = append(errs, d.alone.Close())
 	}
 	return errors.Join(errs...)
 }

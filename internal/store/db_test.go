@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -54,6 +55,40 @@ func TestOpenDB(t *testing.T) {
 			t.Errorf("id %d, error %v", id, err)
 		}
 	})
+}
+
+// An SQLite file is for one server, by whatever name it is opened; commands may work on it
+// beside that.
+func TestOneServerForAFile(t *testing.T) {
+	dir := t.TempDir()
+	file, link := filepath.Join(dir, "strata.db"), filepath.Join(dir, "link.db")
+	first, err := OpenDB(t.Context(), file, DBOptions{Alone: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("strata.db", link); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{file, link} {
+		_, err := OpenDB(t.Context(), name, DBOptions{Alone: true})
+		if !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "PostgreSQL") {
+			t.Errorf("a second one on %s: %v", name, err)
+		}
+	}
+	beside, err := OpenDB(t.Context(), file, DBOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(beside.Close(), first.Close()); err != nil {
+		t.Fatal(err)
+	}
+	again, err := OpenDB(t.Context(), link, DBOptions{Alone: true})
+	if err != nil {
+		t.Fatalf("after the first has ended: %v", err)
+	}
+	if err := again.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestNewerDatabaseIsRefused(t *testing.T) {

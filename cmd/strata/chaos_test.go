@@ -82,6 +82,12 @@ func (w *chaosWorld) say(format string, args ...any) {
 	fmt.Printf("chaos\t%6.1f s\t%s\n", time.Since(w.start).Seconds(), fmt.Sprintf(format, args...))
 }
 
+// figure prints a number that a run came to; scripts/chaos.sh puts those of several runs
+// together.
+func (w *chaosWorld) figure(what string, value float64, unit string) {
+	fmt.Printf("figure\t%s\t%.3f\t%s\n", what, value, unit)
+}
+
 // begin makes the administrator and tells the cluster what to watch.
 func (w *chaosWorld) begin() {
 	w.t.Helper()
@@ -181,6 +187,7 @@ func (w *chaosWorld) excuse(what string, do func()) {
 	w.excused = append(w.excused, [2]time.Time{from.Add(-100 * time.Millisecond), to})
 	w.mu.Unlock()
 	w.say("%s: %.1f s until all instances were ready again", what, to.Sub(from).Seconds()-1)
+	w.figure(what+": until all instances are ready", to.Sub(from).Seconds()-1, "s")
 }
 
 // faults lets happen what can.
@@ -236,6 +243,7 @@ func (w *chaosWorld) killed(n int) {
 		return !slices.ContainsFunc(had, func(m string) bool { return slices.Contains(now, m) })
 	})
 	w.say("instance %d is killed: what was at work was done or taken over within %.1f s", n, took.Seconds())
+	w.figure("an instance is killed: until its work is done or taken over", took.Seconds(), "s")
 	const goal = 15 * time.Second
 	if took > goal+5*time.Second { // what is taken over is only seen when it is claimed anew
 		w.t.Errorf("work of a killed instance was taken over after %v, want %v", took, goal)
@@ -259,6 +267,7 @@ func (w *chaosWorld) paused(n int, d time.Duration) {
 	i.signal(syscall.SIGCONT)
 	took := w.cluster.eventually("the paused one is ready", func() bool { return w.cluster.ready() == chaosInstances })
 	w.say("instance %d is paused for %v: ready %.1f s after it goes on", n, d, took.Seconds())
+	w.figure("an instance is paused past its leases: until it is ready again", took.Seconds(), "s")
 }
 
 // cutOff takes an instance its network to the database.
@@ -271,6 +280,8 @@ func (w *chaosWorld) cutOff(n int, d time.Duration) {
 	i.setCut(false)
 	again := w.cluster.eventually("it is ready again", func() bool { return w.cluster.ready() == chaosInstances })
 	w.say("instance %d is cut off from the database for %v: not ready after %.1f s, ready %.1f s after", n, d, took.Seconds(), again.Seconds())
+	w.figure("an instance is cut off from the database: until it says that it is not ready", took.Seconds(), "s")
+	w.figure("an instance is cut off from the database: until it is ready again", again.Seconds(), "s")
 }
 
 // stopped ends an instance as an upgrade does, and starts it again.
@@ -283,6 +294,7 @@ func (w *chaosWorld) stopped(n int) {
 		w.t.Errorf("instance %d: exit code %d", n, code)
 	}
 	w.say("instance %d is told to stop: gone after %.1f s", n, time.Since(from).Seconds())
+	w.figure("an instance is told to stop: until it is gone", time.Since(from).Seconds(), "s")
 	i.start()
 	w.cluster.eventually("it is ready", func() bool { return w.cluster.ready() == chaosInstances })
 }
@@ -297,6 +309,8 @@ func (w *chaosWorld) settle() {
 			sql("SELECT count(*) FROM manifests WHERE state <> 'scanned'")[0] == "0" && sql("SELECT count(*) FROM packages WHERE matched_at IS NULL")[0] == "0"
 	})
 	w.say("all %d images are scanned, %.1f s after the last fault and push", w.images, took.Seconds())
+	w.figure("images pushed", float64(w.images), "")
+	w.figure("all images are scanned, after the last fault and push", took.Seconds(), "s")
 	w.cluster.eventually("the news is there", func() bool {
 		return sql("SELECT count(*) FROM vulnerability_names WHERE name = 'GHSA-NEWS-0000-0005'")[0] == "1"
 	})
@@ -388,6 +402,8 @@ func (w *chaosWorld) checkNotifications() {
 		w.t.Errorf("the receiver got %d notifications, there are %d", len(w.receiver.got), len(ids))
 	}
 	w.say("%d notifications, each delivered; %d were delivered again under the same id", len(ids), again)
+	w.figure("notifications", float64(len(ids)), "")
+	w.figure("notifications delivered again, under the same id", float64(again), "")
 }
 
 // checkClients wants that clients were not disturbed while there was a database.
@@ -412,6 +428,11 @@ func (w *chaosWorld) checkClients() {
 		w.say("a client was failed at %.1f s: %s: %s", f.to.Sub(w.start).Seconds(), f.what, f.fault)
 	}
 	w.say("%d answers to clients, %d failed while the database was away, %d besides; p50 %v, p99 %v", asked, excused, len(faults), times[asked/2].Round(time.Millisecond), times[asked*99/100].Round(time.Millisecond))
+	w.figure("answers to clients", float64(asked), "")
+	w.figure("answers that failed while the database was away", float64(excused), "")
+	w.figure("answers that failed besides", float64(len(faults)), "")
+	w.figure("answers to clients, half of them within", times[asked/2].Seconds()*1000, "ms")
+	w.figure("answers to clients, 99 of 100 within", times[asked*99/100].Seconds()*1000, "ms")
 	if len(faults)*1000 > asked {
 		w.t.Errorf("%d of %d answers to clients failed though the database was there, more than 1 in 1000", len(faults), asked)
 	}

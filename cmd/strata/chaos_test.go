@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"strata/internal/imagetest"
 )
 
 // TestChaos runs three instances over a PostgreSQL pair behind HAProxy, with a real
@@ -28,7 +31,7 @@ func TestChaos(t *testing.T) {
 	if os.Getenv("STRATA_CHAOS") == "" {
 		t.Skip("STRATA_CHAOS is not short or full: make chaos")
 	}
-	w := &chaosWorld{t: t, images: 80, start: time.Now(), registry: startChaosRegistry(t), receiver: startChaosReceiver(t), mirror: t.TempDir()}
+	w := &chaosWorld{t: t, images: 80, start: time.Now(), digests: map[string]bool{}, registry: startChaosRegistry(t), receiver: startChaosReceiver(t), mirror: t.TempDir()}
 	if os.Getenv("STRATA_CHAOS") == "full" {
 		w.images, w.full = 600, true
 	}
@@ -65,6 +68,10 @@ type chaosWorld struct {
 	excused [][2]time.Time
 	asked   []chaosAnswer
 	pushed  atomic.Int64
+	// digests are of the images whose push has begun, and hit is how many of these have
+	// what chaosImpact asks for. told is the most images that an answer to it had.
+	digests   map[string]bool
+	hit, told int
 }
 
 // chaosImpact is a question that clients ask.
@@ -121,6 +128,7 @@ func (w *chaosWorld) push() (done chan struct{}) {
 		defer close(done)
 		for n := range w.images {
 			m := chaosImage(w.t, n)
+			w.pushing(n, m)
 			for {
 				err := w.registry.push(m)
 				if err == nil {
@@ -136,6 +144,16 @@ func (w *chaosWorld) push() (done chan struct{}) {
 		w.say("%d images were pushed", w.images)
 	}()
 	return done
+}
+
+// pushing notes an image that the cluster may know from now on.
+func (w *chaosWorld) pushing(n int, m *imagetest.Image) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.digests[imagetest.Digest(m.Manifest)] = true
+	if n%chaosBases == 0 {
+		w.hit++
+	}
 }
 
 // poll lets clients ask through the balancer until it is stopped.
@@ -160,6 +178,9 @@ func (w *chaosWorld) poll() (stop func()) {
 
 func (w *chaosWorld) ask(what string) {
 	a := chaosAnswer{from: time.Now(), what: what}
+	w.mu.Lock()
+	told := w.told
+	w.mu.Unlock()
 	status, text, err := w.api.try("GET", what, nil)
 	a.to = time.Now()
 	switch {
@@ -167,12 +188,45 @@ func (w *chaosWorld) ask(what string) {
 		a.fault = err.Error()
 	case status != http.StatusOK:
 		a.fault = fmt.Sprintf("status %d: %.200s", status, text)
-	case what == "/api/v1/me" && !strings.Contains(string(text), `"admin"`):
-		a.fault = "wrong: " + string(text)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if a.fault == "" {
+		a.fault = w.wrong(what, text, told)
+	}
 	w.asked = append(w.asked, a)
+}
+
+// wrong tells what is wrong with an answer, where something is: it must be of what was
+// pushed, and know at least what any instance has told before the question (told).
+func (w *chaosWorld) wrong(what string, text []byte, told int) string {
+	type item struct{ Digest, Policy, Vulnerability string }
+	var answer struct {
+		Name   string
+		Totals struct{ Images int }
+		Images struct{ Items []item }
+		Items  []item
+	}
+	if err := json.Unmarshal(text, &answer); err != nil {
+		return fmt.Sprintf("wrong: %v: %.200s", err, text)
+	}
+	for _, item := range slices.Concat(answer.Items, answer.Images.Items) {
+		if item.Digest != "" && !w.digests[item.Digest] || item.Policy != "" && !strings.HasPrefix(item.Vulnerability, "GHSA-") || item.Digest+item.Policy == "" {
+			return fmt.Sprintf("wrong: nobody pushed what it tells of: %+v", item)
+		}
+	}
+	switch n := answer.Totals.Images; what {
+	case chaosImpact:
+		if n < told || n > w.hit {
+			return fmt.Sprintf("wrong: %d images, want at least %d, which was told before, and at most the %d that were pushed", n, told, w.hit)
+		}
+		w.told = max(w.told, n)
+	case "/api/v1/me":
+		if answer.Name != "admin" {
+			return fmt.Sprintf("wrong: %.200s", text)
+		}
+	}
+	return ""
 }
 
 // excuse does something to the database, during which clients may be told that it is
@@ -428,11 +482,19 @@ func (w *chaosWorld) checkClients() {
 		w.say("a client was failed at %.1f s: %s: %s", f.to.Sub(w.start).Seconds(), f.what, f.fault)
 	}
 	w.say("%d answers to clients, %d failed while the database was away, %d besides; p50 %v, p99 %v", asked, excused, len(faults), times[asked/2].Round(time.Millisecond), times[asked*99/100].Round(time.Millisecond))
+	if w.told != w.hit {
+		w.t.Errorf("clients were told of %d images with a vulnerability that %d have", w.told, w.hit)
+	}
 	w.figure("answers to clients", float64(asked), "")
 	w.figure("answers that failed while the database was away", float64(excused), "")
 	w.figure("answers that failed besides", float64(len(faults)), "")
 	w.figure("answers to clients, half of them within", times[asked/2].Seconds()*1000, "ms")
 	w.figure("answers to clients, 99 of 100 within", times[asked*99/100].Seconds()*1000, "ms")
+	for _, f := range faults {
+		if strings.HasPrefix(f.fault, "wrong") {
+			w.t.Errorf("at %.1f s: %s: %s", f.to.Sub(w.start).Seconds(), f.what, f.fault)
+		}
+	}
 	if len(faults)*1000 > asked {
 		w.t.Errorf("%d of %d answers to clients failed though the database was there, more than 1 in 1000", len(faults), asked)
 	}

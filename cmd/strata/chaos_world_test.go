@@ -22,6 +22,9 @@ import (
 	"strata/internal/imagetest"
 )
 
+// chaosBases is how many bases there are.
+const chaosBases = 4
+
 // chaosImage is the n-th image: one of a few bases, one of some runtimes, and a layer of
 // its own, each with npm packages that tell by their name what is wrong with them.
 func chaosImage(t *testing.T, n int) *imagetest.Image {
@@ -32,7 +35,7 @@ func chaosImage(t *testing.T, n int) *imagetest.Image {
 	layer := func(by string, entries ...imagetest.Entry) imagetest.Layer {
 		return imagetest.Layer{CreatedBy: by, Entries: entries, Compression: imagetest.Gzip}
 	}
-	base, runtime := n%4, n%20
+	base, runtime := n%chaosBases, n%20
 	lowest, middle := layer(fmt.Sprintf("ADD base%d /", base)), layer(fmt.Sprintf("RUN install runtime%d", runtime))
 	for i := range 5 {
 		lowest.Entries = append(lowest.Entries, pkg("usr/lib", fmt.Sprintf("base%d-%d", base, i), "1.0.0"))

@@ -47,7 +47,7 @@ type Scans struct {
 // is heard of.
 const (
 	claimFor  = store.SilentAfter
-	keepEvery = 3 * time.Second
+	keepEvery = 2 * time.Second
 )
 
 // Work is that of the queue.

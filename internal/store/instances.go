@@ -9,7 +9,7 @@ import (
 
 // SilentAfter is when an instance that is not heard of counts as gone, and what it did is
 // taken over by the others: claims and leases run out after as long.
-const SilentAfter = 10 * time.Second
+const SilentAfter = 8 * time.Second
 
 // An Instance is one running `strata serve`.
 type Instance struct {

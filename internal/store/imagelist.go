@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"strata/internal/advisory"
 )
 
 // An ImageRow is an image in lists.
@@ -18,6 +20,12 @@ type ImageRow struct {
 	Digest   string `json:"digest"`
 	Platform string `json:"platform"`
 	Distro   string `json:"distro,omitempty"`
+	// Ecosystem is whose advisories the distribution's packages are held against, with the
+	// release; empty where nobody has any.
+	Ecosystem string `json:"-"`
+	// NoData tells that there are no advisories for the release of its distribution: what
+	// is wrong with the distribution's packages is not known, and not in the counts.
+	NoData bool `json:"no_data,omitempty" doc:"there are no advisories for its distribution: the counts say nothing of the distribution's packages"`
 	// Reference is what it was scanned as; for who may not see all, a name in its scope.
 	Reference string `json:"reference"`
 	Layers    int    `json:"layers"`
@@ -83,7 +91,7 @@ func (r *ImageRow) Key() *ImageKey {
 // maxNames is how many names an image has in a list.
 const maxNames = 20
 
-const imageColumns = `i.id, i.digest, i.platform, i.distro, i.reference, i.layers, i.size, COALESCE(i.base, 0), i.base_layers, i.incomplete, i.problems,
+const imageColumns = `i.id, i.digest, i.platform, i.distro, i.ecosystem, i.reference, i.layers, i.size, COALESCE(i.base, 0), i.base_layers, i.incomplete, i.problems,
 	c.critical, c.high, c.medium, c.low, c.unknown, i.created_at, i.scanned_at`
 
 // imageTables are those of imageColumns.
@@ -91,7 +99,7 @@ const imageTables = `images i JOIN image_counts c ON c.image = i.id`
 
 func scanImageRow(scan func(...any) error) (r ImageRow, err error) {
 	var created, scanned sql.NullInt64
-	err = scan(&r.ID, &r.Digest, &r.Platform, &r.Distro, &r.Reference, &r.Layers, &r.Size, &r.Base, &r.BaseLayers, &r.Incomplete, &r.Problems,
+	err = scan(&r.ID, &r.Digest, &r.Platform, &r.Distro, &r.Ecosystem, &r.Reference, &r.Layers, &r.Size, &r.Base, &r.BaseLayers, &r.Incomplete, &r.Problems,
 		&r.Counts.Critical, &r.Counts.High, &r.Counts.Medium, &r.Counts.Low, &r.Counts.Unknown, &created, &scanned)
 	r.CreatedAt, r.ScannedAt = fromMicros(created), fromMicros(scanned)
 	return r, err
@@ -162,7 +170,7 @@ func (d *DB) imageRows(ctx context.Context, q ImageQuery) ([]ImageRow, error) {
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return nil, err
 	}
-	return out, d.nameImages(ctx, out, q.Scope)
+	return out, d.describeImages(ctx, out, q.Scope)
 }
 
 // imageConditions is nil when nothing can be found.
@@ -260,6 +268,43 @@ func joinIDs[T any](rows []T, id func(*T) int64) string {
 		b.WriteString(strconv.FormatInt(id(&rows[i]), 10))
 	}
 	return b.String()
+}
+
+// describeImages adds to images what is not in their rows.
+func (d *DB) describeImages(ctx context.Context, images []ImageRow, scope []string) error {
+	return errors.Join(d.nameImages(ctx, images, scope), d.markNoData(ctx, images))
+}
+
+// markNoData marks the images for whose distribution there are no advisories now, of
+// which their reports have a problem.
+func (d *DB) markNoData(ctx context.Context, images []ImageRow) error {
+	if len(images) == 0 {
+		return nil
+	}
+	covered, err := d.covered(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range images {
+		r := &images[i]
+		r.NoData = r.Distro != "" && !covered[advisory.Canonical(r.Ecosystem)]
+	}
+	return nil
+}
+
+// covered has the ecosystems, with release, for which there are advisories.
+func (d *DB) covered(ctx context.Context) (out map[string]bool, err error) {
+	a, err := d.Advisories(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, a.Close()) }()
+	coverage, err := a.Coverage(ctx)
+	out = map[string]bool{}
+	for _, c := range coverage {
+		out[c.Ecosystem] = c.Advisories > 0 && !c.Synced.IsZero()
+	}
+	return out, err
 }
 
 // nameImages adds the names of the images, and takes out what is not in scope.
@@ -368,7 +413,7 @@ func (d *DB) imageDetail(ctx context.Context, id int64, scope []string) (*ImageD
 		return nil, ErrNotFound
 	}
 	one := []ImageRow{row}
-	if err := d.nameImages(ctx, one, scope); err != nil {
+	if err := d.describeImages(ctx, one, scope); err != nil {
 		return nil, err
 	}
 	out.ImageRow = one[0]

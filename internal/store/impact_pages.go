@@ -178,7 +178,7 @@ func (d *DB) imagesByID(ctx context.Context, ids []int64, scope []string) (out [
 	if err != nil {
 		return nil, nil, err
 	}
-	return out, documents, d.nameImages(ctx, out, scope)
+	return out, documents, d.describeImages(ctx, out, scope)
 }
 
 // describeHeld adds the names of bases, and those of packages that the question does

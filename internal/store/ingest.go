@@ -492,13 +492,14 @@ func (in *ingest) image(ctx context.Context, doc []byte) (id int64, err error) {
 	if distro.VersionID != "" {
 		name += " " + distro.VersionID
 	}
+	ecosystem, _ := distro.Ecosystem()
 	now := in.now().UnixMicro()
-	err = in.tx.QueryRowContext(ctx, `INSERT INTO images (digest, config_digest, platform, reference, distro, analyzer_set, layers, top, size, base, base_layers, labels, incomplete, problems, created_at, found_at, scanned_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
-		ON CONFLICT (digest) DO UPDATE SET reference = excluded.reference, distro = excluded.distro, analyzer_set = excluded.analyzer_set, base = excluded.base, base_layers = excluded.base_layers,
+	err = in.tx.QueryRowContext(ctx, `INSERT INTO images (digest, config_digest, platform, reference, distro, ecosystem, analyzer_set, layers, top, size, base, base_layers, labels, incomplete, problems, created_at, found_at, scanned_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+		ON CONFLICT (digest) DO UPDATE SET reference = excluded.reference, distro = excluded.distro, ecosystem = excluded.ecosystem, analyzer_set = excluded.analyzer_set, base = excluded.base, base_layers = excluded.base_layers,
 			incomplete = excluded.incomplete, problems = excluded.problems, scanned_at = excluded.scanned_at
 		RETURNING id`,
-		in.c.key(), string(m.ConfigDigest), m.Platform.String(), m.Reference, name, in.c.AnalyzerSet, len(m.Layers), top, size, zeroIsNull(base), baseLayers,
+		in.c.key(), string(m.ConfigDigest), m.Platform.String(), m.Reference, name, ecosystem, in.c.AnalyzerSet, len(m.Layers), top, size, zeroIsNull(base), baseLayers,
 		string(labels), in.c.Incomplete, len(in.c.Inventory.Problems), micros(m.Created), now, now).Scan(&id)
 	if err != nil {
 		return 0, err

@@ -81,6 +81,8 @@ CREATE TABLE images (
     platform      TEXT NOT NULL,
     reference     TEXT NOT NULL,
     distro        TEXT NOT NULL DEFAULT '',
+    -- whose advisories its distribution's packages are held against; empty where nobody has any
+    ecosystem     TEXT NOT NULL DEFAULT '',
     analyzer_set  TEXT NOT NULL,
     layers        INTEGER NOT NULL,
     top           BIGINT NOT NULL,

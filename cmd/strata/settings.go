@@ -165,7 +165,7 @@ func (a *app) applyFile(cmd *cobra.Command, given map[string]bool) (string, erro
 			continue
 		}
 		if !known[key.Value] {
-			return "", fmt.Errorf("%s:%d: no setting is called %q; they have the names of the flags, see `strata scan --help`", path, key.Line, key.Value)
+			return "", fmt.Errorf("%s:%d: no setting is called %q; they have the names of the flags, and `strata init` writes a file with each", path, key.Line, key.Value)
 		}
 		if lines[key.Value] > 0 {
 			return "", fmt.Errorf("%s:%d: %s is set in line %d already", path, key.Line, key.Value, lines[key.Value])

@@ -345,7 +345,7 @@ func problemOf(res *http.Response, text []byte) string {
 		out += ": " + e.Message
 	}
 	if res.StatusCode == http.StatusUnauthorized {
-		out += " (the token is given as STRATA_SERVER_TOKEN)"
+		out += " (the token is given as STRATA_SERVER_TOKEN; one that was given is mistyped, expired or deleted)"
 	}
 	return report.Safe(out)
 }

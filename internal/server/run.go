@@ -74,12 +74,17 @@ func Run(ctx context.Context, o RunOptions) (err error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	r := &runner{o: o, id: o.Host + "-" + rand.Text()[:8], started: time.Now(), certificate: &certificate{cert: o.TLSCert, key: o.TLSKey}}
+	if o.TLSCert != "" { // before anything is made or told that needs it
+		if _, err := r.certificate.get(nil); err != nil {
+			return fmt.Errorf("server: %w", err)
+		}
+	}
 	listener, err := net.Listen("tcp", o.Listen)
 	if err != nil {
 		return fmt.Errorf("server: %w", err)
 	}
 	defer listener.Close() // closed by the server before, if it came that far
-	r := &runner{o: o, id: o.Host + "-" + rand.Text()[:8], started: time.Now()}
 	if o.OTLPEndpoint != "" {
 		var stop func(context.Context) error
 		if r.o.Tracer, stop, err = startTraces(ctx, o.OTLPEndpoint, o.Version, r.id); err != nil {
@@ -104,6 +109,8 @@ type runner struct {
 	id      string
 	started time.Time
 	server  *Server
+	// certificate is of no files for http.
+	certificate *certificate
 	// ready is what answers requests; nil until it can.
 	ready   atomic.Pointer[http.Handler]
 	queue   *jobs.Queue
@@ -260,11 +267,7 @@ func (r *runner) serve(h *http.Server, listener net.Listener) error {
 	if r.o.TLSCert == "" {
 		return h.Serve(listener)
 	}
-	c := &certificate{cert: r.o.TLSCert, key: r.o.TLSKey}
-	if _, err := c.get(nil); err != nil {
-		return fmt.Errorf("server: %w", err)
-	}
-	h.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get}
+	h.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: r.certificate.get}
 	return h.ServeTLS(listener, "", "")
 }
 

@@ -99,6 +99,9 @@ func (d *DB) open(ctx context.Context, location string, o DBOptions) (err error)
 	if d.dec, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(maxCachedLayer)); err != nil {
 		return err
 	}
+	if scheme, _, ok := strings.Cut(location, "://"); ok && !IsPostgres(location) {
+		return fmt.Errorf("%s is not supported: want postgres://… or the path of an SQLite file", scheme)
+	}
 	if IsPostgres(location) {
 		err = d.openPostgres(ctx, location, o)
 	} else {

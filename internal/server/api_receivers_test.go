@@ -54,6 +54,17 @@ func TestReceiversAPI(t *testing.T) {
 		if code := s.call(t, "POST", "/api/v1/notifications/99/resend", nil, nil); code != http.StatusNotFound {
 			t.Errorf("resend of none: status %d", code)
 		}
+		watch := func(receivers ...string) {
+			t.Helper()
+			if code := s.call(t, "PUT", "/api/v1/watches/w", map[string]any{"policies": []string{}, "receivers": receivers}, nil); code != http.StatusOK {
+				t.Errorf("watch: status %d", code)
+			}
+		}
+		watch("hook")
+		if code := s.call(t, "DELETE", "/api/v1/receivers/hook", nil, nil); code != http.StatusConflict {
+			t.Errorf("a receiver that a watch tells: status %d", code)
+		}
+		watch()
 		if code := s.call(t, "DELETE", "/api/v1/receivers/hook", nil, nil); code != http.StatusNoContent {
 			t.Errorf("status %d", code)
 		}

@@ -267,9 +267,22 @@ func receiverRows(rows *sql.Rows) ([]*Receiver, error) {
 	return out, rows.Err()
 }
 
-// DeleteReceiver deletes a receiver with its notifications.
+// DeleteReceiver deletes a receiver with its notifications. One that a watch tells stays:
+// ErrConflict.
 func (d *DB) DeleteReceiver(ctx context.Context, name string) error {
-	if err := changed(d.db.ExecContext(ctx, `DELETE FROM receivers WHERE name = $1`, name)); err != nil {
+	err := d.inTx(ctx, func(tx *sql.Tx) error {
+		watches, err := watchRows(ctx, tx)
+		if err != nil {
+			return err
+		}
+		for i := range watches {
+			if slices.Contains(watches[i].Receivers, name) {
+				return fmt.Errorf("%w: watch %s tells it", ErrConflict, watches[i].Name)
+			}
+		}
+		return changed(tx.ExecContext(ctx, `DELETE FROM receivers WHERE name = $1`, name))
+	})
+	if err != nil {
 		return fmt.Errorf("receiver %q: %w", name, err)
 	}
 	return nil

@@ -58,3 +58,17 @@ func TestSendAgain(t *testing.T) {
 		}
 	}
 }
+
+// A server whose certificate is of an authority of one's own is told with the way out.
+func TestSendToUnknownAuthority(t *testing.T) {
+	s := httptest.NewTLSServer(http.NotFoundHandler())
+	defer s.Close()
+	u, err := url.Parse(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := &submitter{base: u, http: &http.Client{}, backoff: time.Millisecond}
+	if err := to.send(t.Context(), http.MethodGet, "api/v1/me", "", nil, nil); err == nil || !strings.Contains(err.Error(), "--ca-file") {
+		t.Errorf("%v", err)
+	}
+}

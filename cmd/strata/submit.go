@@ -312,6 +312,9 @@ func (s *submitter) unsent(ctx context.Context, err error) error {
 	if broken {
 		return &tryAgainError{fmt.Errorf("server %s: the connection broke: %w", s.base, err)}
 	}
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return fmt.Errorf("server %s: %w (give the authority's certificate by --ca-file)", s.base, err)
+	}
 	if _, ok := errors.AsType[net.Error](err); ok {
 		return fmt.Errorf("server %s can't be reached: %w", s.base, err)
 	}

@@ -13,7 +13,7 @@ CA_FILE ?= /etc/ssl/certs/ca-certificates.crt
 # The linters live in a module of their own (docs/decisions/0002-tools-module.md).
 TOOL := go tool -modfile=tools/go.mod
 
-.PHONY: help build image demo test check lint chart chart-update vuln bench bench-fleet chaos chaos-short generate fuzz cover clean
+.PHONY: help build image demo test check lint chart chart-update vuln bench bench-fleet chaos chaos-short upgrade-test generate fuzz cover clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ chaos: ## kill, pause and cut off instances, and hold what they did against a ca
 
 chaos-short: ## the same once, in two minutes, as CI does
 	scripts/chaos.sh short
+
+upgrade-test: ## run the tests of the version before (REV, by default the newest tag) on this one's tables
+	scripts/upgrade-test.sh $(REV)
 
 generate: ## write generated files anew
 	go generate ./...

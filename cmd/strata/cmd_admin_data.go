@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"strata/internal/jobs"
 	"strata/internal/store"
 )
 
@@ -158,9 +159,12 @@ func newAdminMigrateCommand(a *app) *cobra.Command {
 		Short: "Bring the tables of a database to the form of this version",
 		Long: `Bring the tables of a database to the form of this version, as strata serve does when
 it starts. Of several that do so at once, one does, and the others wait. There is no
-way back but a backup from before.`,
+way back but a backup from before.
+
+Instances of the version before may go on meanwhile. Where older ones run that could
+not use the tables then, nothing is changed, and they are named.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			location, err := o.location(a)
 			if err != nil {
 				return err
@@ -169,8 +173,12 @@ way back but a backup from before.`,
 			if err != nil {
 				return err
 			}
+			defer func() { err = errors.Join(err, db.Close()) }()
+			if err := jobs.Migrate(cmd.Context(), db); err != nil {
+				return err
+			}
 			a.say("the tables are as this version has them")
-			return db.Close()
+			return nil
 		},
 	}
 	o.flags(cmd.Flags())

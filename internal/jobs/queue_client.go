@@ -32,6 +32,20 @@ type client struct {
 	exec func(ctx context.Context, query string, args ...any) (rows int64, err error)
 }
 
+// Migrate brings River's tables to the form of this version, as New does. Those of a newer
+// version stay as they are: whether this one can use them is told by the store's, which
+// opened db.
+func Migrate(ctx context.Context, db *store.DB) error {
+	c, err := openClient(ctx, db, &river.Config{Logger: slog.New(slog.DiscardHandler)})
+	if err == nil {
+		err = c.close()
+	}
+	if err != nil {
+		return fmt.Errorf("queue: %w", err)
+	}
+	return nil
+}
+
 // openClient makes a client and the tables of River.
 func openClient(ctx context.Context, db *store.DB, c *river.Config) (made client, err error) {
 	if db.Pool() != nil {

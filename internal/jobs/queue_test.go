@@ -351,3 +351,26 @@ func TestQueueWithoutWorks(t *testing.T) {
 		}
 	})
 }
+
+// River's tables may be of a newer version than this one's: whether it can use them is said
+// where the server's own are opened.
+func TestNewerQueue(t *testing.T) {
+	db := openDB(t, postgres(t))
+	if err := Migrate(t.Context(), db); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Pool().Exec(t.Context(), `INSERT INTO river_migration (line, version) VALUES ('main', 999)`); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan string, 1)
+	q := openQueue(t, Options{DB: db, Works: []Work{{Kind: Scan, Do: func(_ context.Context, key string) error {
+		done <- key
+		return nil
+	}}}})
+	if err := errors.Join(q.Start(t.Context()), q.Enqueue(t.Context(), Job{Kind: Scan, Key: "1"})); err != nil {
+		t.Fatal(err)
+	}
+	if key := <-done; key != "1" {
+		t.Error(key)
+	}
+}

@@ -135,7 +135,19 @@ func (r *runner) run(ctx context.Context, listener net.Listener) (err error) {
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	var loops sync.WaitGroup
-	loops.Go(func() { r.every(background, beatEvery, r.beat) })
+	outdated := make(chan error, 1)
+	loops.Go(func() {
+		r.every(background, beatEvery, func(ctx context.Context) error {
+			err := r.beat(ctx)
+			if errors.Is(err, store.ErrNewerTables) {
+				select {
+				case outdated <- err:
+				default: // told already
+				}
+			}
+			return err
+		})
+	})
 	loops.Go(func() { r.every(background, time.Hour, r.tidy) })
 	handler := r.server.Handler()
 	r.ready.Store(&handler)
@@ -145,6 +157,8 @@ func (r *runner) run(ctx context.Context, listener net.Listener) (err error) {
 	select {
 	case err = <-served:
 		err = errors.Join(err, r.stopQueue())
+	case err = <-outdated:
+		err = errors.Join(err, r.drain(h))
 	case <-ctx.Done():
 		err = r.drain(h)
 	}
@@ -164,8 +178,9 @@ func (r *runner) leave() error {
 	return err
 }
 
-// await begins as soon as the database is there: an instance may start before it, or while
-// it is away, and restarts would help nobody.
+// await begins as soon as the database is there, and is this version's to change: an
+// instance may start before it, while it is away, or beside ones that are too old to use
+// what it would make of the tables, and restarts would help nobody.
 func (r *runner) await(ctx context.Context, served <-chan error) (setup string, err error) {
 	const first, most = 250 * time.Millisecond, 5 * time.Second
 	told := ""
@@ -179,7 +194,7 @@ func (r *runner) await(ctx context.Context, served <-chan error) (setup string, 
 		if ctx.Err() != nil {
 			return "", nil
 		}
-		if !store.Unavailable(err) {
+		if !store.Unavailable(err) && !errors.Is(err, store.ErrOlderInstances) {
 			return "", err
 		}
 		if err.Error() != told { // once, as long as it is the same

@@ -116,6 +116,38 @@ func TestRunHandsJobsBack(t *testing.T) {
 	})
 }
 
+// An instance ends when a newer version has taken from the tables what it uses: it may
+// have been paused while others made sure that no such instance runs.
+func TestRunEndsOnNewerTables(t *testing.T) {
+	onEngines(t, func(t *testing.T, db *store.DB) {
+		if db.Pool() == nil {
+			return // one instance, which no other can overtake
+		}
+		started, ended := make(chan struct{}), make(chan error, 1)
+		o := RunOptions{Options: Options{DB: db}, Listen: "127.0.0.1:0", Started: func(string, string) { close(started) }}
+		go func() { ended <- Run(t.Context(), o) }()
+		select {
+		case <-started:
+		case err := <-ended:
+			t.Fatal(err)
+		}
+		if _, err := db.Pool().Exec(t.Context(), `UPDATE compatibility SET oldest = 1000`); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-ended:
+			if !errors.Is(err, store.ErrNewerTables) {
+				t.Error(err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("it goes on")
+		}
+		if i, err := db.Instances(t.Context()); err != nil || len(i) != 0 {
+			t.Errorf("instances %v, %v", i, err)
+		}
+	})
+}
+
 func fetch(t *testing.T, url string) string {
 	t.Helper()
 	answer, err := http.Get(url)

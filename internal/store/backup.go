@@ -30,9 +30,10 @@ const (
 	maxBackupLine = 2 << 30
 )
 
-// passing are the tables of what goes on at the moment, which is worth nothing later.
+// passing are the tables of what goes on at the moment, which is worth nothing later, and
+// of what the tables are themselves.
 func passing() []string {
-	return []string{"leases", "instances", "login_failures", "sessions", "image_changes"}
+	return []string{"leases", "instances", "login_failures", "sessions", "image_changes", "compatibility"}
 }
 
 // backupTables are the tables that a backup has, each after those it refers to: the
@@ -94,7 +95,7 @@ func (d *DB) backup(ctx context.Context, w io.Writer) (int64, error) {
 	if err := d.patient(ctx, tx); err != nil {
 		return 0, err
 	}
-	schema, err := d.schema(ctx, tx)
+	schema, err := d.notNewer(ctx, tx)
 	if err != nil {
 		return 0, err
 	}
@@ -125,12 +126,6 @@ func (d *DB) snapshot() sql.IsolationLevel {
 		return sql.LevelRepeatableRead
 	}
 	return sql.LevelDefault // SQLite's readers always have one
-}
-
-// schema is the version of the tables.
-func (d *DB) schema(ctx context.Context, tx *sql.Tx) (version int64, err error) {
-	err = tx.QueryRowContext(ctx, `SELECT COALESCE(MAX(version_id), 0) FROM goose_db_version`).Scan(&version)
-	return version, err
 }
 
 type backupWriter struct {
@@ -318,11 +313,21 @@ func (b *backupReader) add(line []byte) {
 
 func (b *backupReader) head(ctx context.Context, head backupLine) error {
 	if head.Table == "" {
-		own, err := b.schema(ctx, b.tx)
-		if err == nil && head.Schema > own {
-			err = fmt.Errorf("made by a newer strata (schema %d, this one has %d)", head.Schema, own)
+		own, err := b.notNewer(ctx, b.tx)
+		if err != nil {
+			return err
 		}
-		return err
+		if head.Schema > own {
+			return fmt.Errorf("made by a newer strata (schema %d, this one has %d)", head.Schema, own)
+		}
+		var oldest int64
+		if err := b.tx.QueryRowContext(ctx, oldestQuery).Scan(&oldest); err != nil {
+			return err
+		}
+		if head.Schema < oldest { // what is in it has no place any more, and is not yet in the new one
+			return fmt.Errorf("made by a strata that is too old (schema %d, this one takes %d and newer): restore it with a version between, start that, and upgrade from there", head.Schema, oldest)
+		}
+		return nil
 	}
 	// Names become part of statements: they must be of ours.
 	if !slices.Contains(b.tables, head.Table) || slices.ContainsFunc(head.Columns, func(c string) bool { return !plainName(c) }) || len(head.Columns) == 0 {

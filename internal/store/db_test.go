@@ -91,17 +91,6 @@ func TestOneServerForAFile(t *testing.T) {
 	}
 }
 
-func TestNewerDatabaseIsRefused(t *testing.T) {
-	onEngines(t, func(t *testing.T, db *DB) {
-		if _, err := db.db.ExecContext(t.Context(), `INSERT INTO goose_db_version (version_id, is_applied) VALUES ($1, $2)`, 999, true); err != nil {
-			t.Fatal(err)
-		}
-		if err := db.migrate(t.Context()); err == nil || !strings.Contains(err.Error(), "newer version") {
-			t.Errorf("%v", err)
-		}
-	})
-}
-
 // Instances that start together bring the tables to their form once.
 func TestInstancesStartTogether(t *testing.T) {
 	location := testPostgres(t)

@@ -20,14 +20,18 @@ type Instance struct {
 }
 
 // Beat tells that an instance is alive, and what it does. It looks at the common clock,
-// too.
+// too, and at the tables: ErrNewerTables when a newer version has taken from them what
+// this one uses.
 func (d *DB) Beat(ctx context.Context, i *Instance) error {
 	if err := d.setClock(ctx); err != nil {
 		return err
 	}
-	_, err := d.db.ExecContext(ctx, `INSERT INTO instances (id, host, version, started_at, beat_at, load) VALUES ($1, $2, $3, $4, $5, $6)
+	if err := d.usable(ctx); err != nil {
+		return err
+	}
+	_, err := d.db.ExecContext(ctx, `INSERT INTO instances (id, host, version, schema_version, started_at, beat_at, load) VALUES ($1, $2, $3, $4, $5, $6, $7)
 		ON CONFLICT (id) DO UPDATE SET beat_at = excluded.beat_at, load = excluded.load`,
-		i.ID, i.Host, i.Version, i.StartedAt.UnixMicro(), d.now().UnixMicro(), i.Load)
+		i.ID, i.Host, i.Version, d.schema, i.StartedAt.UnixMicro(), d.now().UnixMicro(), i.Load)
 	return err
 }
 

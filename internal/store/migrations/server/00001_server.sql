@@ -3,8 +3,17 @@
 -- The tables of `strata serve`, for PostgreSQL; for SQLite the type of ids is put
 -- in other words (serverMigrations), and nothing else.
 --
+-- What a migration may do is in docs/decisions/0011-migrations-beside-the-version-before.md.
+--
 -- Times are microseconds since 1970 (BIGINT), NULL for never; severities are ranks
 -- of advisory.Severity. What is sealed is encrypted with the key of the server.
+
+-- Which versions can use these tables, and River's and those of advisories: that which
+-- knows the migration with the number oldest, and all newer ones. A migration that takes
+-- from the tables what the versions before it use raises it, by a line as this:
+-- UPDATE compatibility SET oldest = N;
+CREATE TABLE compatibility (oldest BIGINT NOT NULL);
+INSERT INTO compatibility (oldest) VALUES (1);
 
 -- Where images are. kind is "crawled" for a registry that Strata reads, and
 -- "submitted" for one whose images only `strata scan --server` has told of.
@@ -353,13 +362,15 @@ CREATE TABLE leases (
     fence      BIGINT NOT NULL,
     expires_at BIGINT NOT NULL
 );
+-- schema_version is the last migration that an instance knows.
 CREATE TABLE instances (
-    id         TEXT PRIMARY KEY,
-    host       TEXT NOT NULL,
-    version    TEXT NOT NULL,
-    started_at BIGINT NOT NULL,
-    beat_at    BIGINT NOT NULL,
-    load       TEXT NOT NULL DEFAULT ''
+    id             TEXT PRIMARY KEY,
+    host           TEXT NOT NULL,
+    version        TEXT NOT NULL,
+    schema_version BIGINT NOT NULL,
+    started_at     BIGINT NOT NULL,
+    beat_at        BIGINT NOT NULL,
+    load           TEXT NOT NULL DEFAULT ''
 );
 
 -- Policies as they are written, in YAML.

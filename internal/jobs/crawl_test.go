@@ -9,11 +9,16 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"strata/internal/analyzer"
+	"strata/internal/image"
 	"strata/internal/imagetest"
+	"strata/internal/inventory"
 	"strata/internal/store"
 )
 
@@ -378,6 +383,62 @@ func TestCancelWaiting(t *testing.T) {
 		}
 		if m, err := db.Manifest(t.Context(), due[0]); err != nil || m.State != "parked" || m.Reason != "cancelled" {
 			t.Errorf("%+v, %v", m, err)
+		}
+	})
+}
+
+// A fullCache is a database whose disk is full while full.
+type fullCache struct {
+	*store.DB
+	full  atomic.Bool
+	asked atomic.Int64
+}
+
+func (c *fullCache) Layer(ctx context.Context, id image.DiffID, set string) (*inventory.Layer, error) {
+	if c.full.Load() {
+		c.asked.Add(1)
+		return nil, fmt.Errorf("layer %s: %w", id, &pgconn.PgError{Code: "53100", Message: "no room"})
+	}
+	return c.DB.Layer(ctx, id, set)
+}
+
+// However long a disk is full, no attempt is used up: the row of an image is handed back,
+// and its job waits.
+func TestFullDiskUsesNoAttempts(t *testing.T) {
+	onEngines(t, func(t *testing.T, location string) {
+		registry := &imagetest.Registry{}
+		registry.Add(built(t, "a/app:1", "1.1.24-r2", "amd64"))
+		server := httptest.NewServer(registry)
+		defer server.Close()
+		in := &testInstance{db: openDB(t, location)}
+		cache := &fullCache{DB: in.db}
+		cache.full.Store(true)
+		registries := &Registries{DB: in.db}
+		scans := &Scans{DB: in.db, Registries: registries, Runner: &analyzer.Runner{Analyzers: analyzer.Default(), Memory: &analyzer.Memory{}}, Cache: cache, MaxAttempts: 2}
+		enqueue := func(ctx context.Context, jobs ...Job) error { return in.queue.Enqueue(ctx, jobs...) }
+		crawls := &Crawls{DB: in.db, Registries: registries, Enqueue: enqueue}
+		in.queue = openQueue(t, Options{DB: in.db, Scans: 1, Works: []Work{scans.Work(), crawls.Work()}})
+		start(t, in.queue)
+		in.crawled(t, in.add(t, store.Registry{Name: "r", URL: server.URL}))
+		for tries := int64(1); tries <= 4; tries++ {
+			until(t, "tried", func() bool { return cache.asked.Load() >= tries })
+			until(t, "handed back", func() bool {
+				all, err := in.db.Manifests(t.Context(), nil, "", 0, 10)
+				return err == nil && len(all) == 1 && all[0].State == "due" && all[0].Attempts == 0
+			})
+			all, err := in.db.Manifests(t.Context(), nil, "", 0, 10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := in.queue.Enqueue(t.Context(), Job{Scan, fmt.Sprint(all[0].ID), ForCI}); err != nil { // sooner than it would be
+				t.Fatal(err)
+			}
+		}
+		cache.full.Store(false)
+		for name, m := range in.states(t) {
+			if m.State != "scanned" {
+				t.Errorf("%s: %+v", name, m)
+			}
 		}
 	})
 }

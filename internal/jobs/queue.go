@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -46,6 +47,7 @@ type Queue struct {
 	stopped context.CancelFunc
 	ended   chan struct{}
 	atWork  atWork
+	lost    atomic.Bool // jobs could not be made
 }
 
 // The queues of River: images for CI and pushes have workers of their own, and so
@@ -205,6 +207,11 @@ func (w *worker) Work(ctx context.Context, job *river.Job[args]) error {
 		log.InfoContext(ctx, "job handed back")
 		return river.JobSnooze(0)
 	}
+	if store.DiskFull(err) { // nor was this
+		const again = 5 * time.Second
+		log.WarnContext(ctx, "job waits: the disk of the database is full", "reason", err)
+		return river.JobSnooze(again)
+	}
 	var parked *ParkedError
 	if errors.As(err, &parked) {
 		log.WarnContext(ctx, "job given up", "reason", err)
@@ -251,6 +258,7 @@ func (q *Queue) Enqueue(ctx context.Context, jobs ...Job) error {
 	for len(jobs) > 0 {
 		n := min(len(jobs), insertBatch)
 		if err := q.enqueue(ctx, jobs[:n]); err != nil {
+			q.lost.Store(true)
 			return fmt.Errorf("enqueue: %w", err)
 		}
 		jobs = jobs[n:]

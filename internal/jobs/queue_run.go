@@ -63,6 +63,9 @@ func (q *Queue) schedule(ctx context.Context) {
 	away := false
 	for {
 		err := errors.Join(q.makeAllDue(ctx), w.look(ctx))
+		if _, can := q.works[Reconcile]; can && err == nil && q.lost.Swap(false) {
+			err = q.Enqueue(ctx, Job{Kind: Reconcile, Priority: ForNews})
+		}
 		switch {
 		case ctx.Err() != nil:
 			return

@@ -105,7 +105,29 @@ func (s *Scans) Do(ctx context.Context, key string) error {
 	case errors.Is(ctx.Err(), context.Canceled): // this instance stops
 		return errors.Join(err, s.DB.ScanHandedBack(context.WithoutCancel(ctx), m))
 	}
+	if store.DiskFull(err) {
+		return s.handBack(ctx, m, err)
+	}
 	return s.failed(ctx, m, outcome, err)
+}
+
+// handBack gives up a claim as if it had not been, as soon as the database takes that: a
+// disk that is full is to use up no attempts, however long it is. It passes the reason on.
+func (s *Scans) handBack(ctx context.Context, m *store.ClaimedManifest, reason error) error {
+	const again = time.Second
+	for {
+		err := s.DB.ScanHandedBack(ctx, m)
+		if err == nil || errors.Is(err, store.ErrConflict) || ctx.Err() != nil {
+			return reason
+		}
+		if !store.Unavailable(err) {
+			return errors.Join(reason, err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(again):
+		}
+	}
 }
 
 // keep lets the claim be prolonged until stop; the context ends when another has it.
@@ -132,7 +154,9 @@ func (s *Scans) keep(ctx context.Context, m *store.ClaimedManifest) (held contex
 
 // done writes down a scan that went well, and has its images matched.
 func (s *Scans) done(ctx context.Context, m *store.ClaimedManifest, o store.ScanOutcome) error {
-	if err := s.ended(ctx, m, o, nil); err != nil {
+	if err := s.ended(ctx, m, o, nil); store.DiskFull(err) {
+		return s.handBack(ctx, m, err)
+	} else if err != nil {
 		return err
 	}
 	if s.Then == nil || len(o.Images) == 0 {

@@ -385,6 +385,8 @@ func (r *runner) every(ctx context.Context, period time.Duration, do func(contex
 		case ctx.Err() != nil:
 		case err == nil && away:
 			r.o.Log.Info("the database answers again")
+		case store.DiskFull(err) && !away:
+			r.o.Log.Warn("the disk of the database is full: nothing can be written until there is room", "error", err)
 		case err != nil && !away:
 			r.o.Log.Warn("database", "error", err)
 		}

@@ -203,6 +203,9 @@ func (s *Server) fail(ctx context.Context, err error) error {
 		return huma.Error409Conflict(err.Error())
 	case ctx.Err() != nil:
 		return huma.NewError(499, "the client went away")
+	case store.DiskFull(err):
+		s.o.Log.WarnContext(ctx, "the disk of the database is full", "error", err)
+		return huma.ErrorWithHeaders(huma.Error503ServiceUnavailable("the disk of the database is full: nothing can be written until there is room"), http.Header{"Retry-After": {"5"}})
 	case store.Unavailable(err):
 		s.o.Log.WarnContext(ctx, "the database doesn't answer", "error", err)
 		return huma.ErrorWithHeaders(huma.Error503ServiceUnavailable("the database doesn't answer; try again"), http.Header{"Retry-After": {"5"}})

@@ -204,6 +204,7 @@ func TestUnavailable(t *testing.T) {
 		{&pgconn.PgError{Code: "28P01"}, false}, // password
 		{&pgconn.PgError{Code: "3D000"}, false}, // no such database
 		{&pgconn.PgError{Code: "53300"}, true},
+		{fmt.Errorf("x: %w", &pgconn.PgError{Code: "53100"}), true}, // no room on its disk
 		{fmt.Errorf("x: %w", &pgconn.PgError{Code: "57P03"}), true},
 		{fmt.Errorf("x: %w", &net.OpError{Op: "dial", Err: errors.New("refused")}), true},
 		{io.ErrUnexpectedEOF, true},

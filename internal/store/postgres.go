@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
+	"modernc.org/sqlite"
 )
 
 // How long it takes to connect to one host at most, and how long the other side may be
@@ -119,10 +120,24 @@ func (d *DB) patient(ctx context.Context, tx *sql.Tx) error {
 	return err
 }
 
+// DiskFull tells whether an error is that the database has no room on its disk: what
+// somebody mends, and may be tried again as often as it takes.
+func DiskFull(err error) bool {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return pg.Code == "53100"
+	}
+	const full, noSharedMemory = 13, 4874 // https://www.sqlite.org/rescode.html
+	lite, ok := errors.AsType[*sqlite.Error](err)
+	return ok && (lite.Code()&0xff == full || lite.Code() == noSharedMemory)
+}
+
 // Unavailable tells whether an error is that the database can't be reached, or has no
-// place for another connection, or is none to write to: what passes, and may be tried
-// again. Wrong passwords and names don't pass.
+// place for another connection, or no room on its disk, or is none to write to: what
+// passes, and may be tried again. Wrong passwords and names don't pass.
 func Unavailable(err error) bool {
+	if DiskFull(err) {
+		return true
+	}
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
 		// https://www.postgresql.org/docs/15/errcodes-appendix.html: connections, too many,

@@ -22,7 +22,7 @@ go test -c -o "$dir/chaos.test" ./cmd/strata
 export STRATA_CHAOS_BINARY=$dir/strata STRATA_TEST_REQUIRE=all
 for ((i = 1; i <= times; i++)); do
   echo "run $i of $times ($STRATA_CHAOS), on $(nproc) processors"
-  (cd cmd/strata && "$dir/chaos.test" -test.run '^TestChaos$' -test.timeout 30m >"$dir/out" 2>&1) || { cat "$dir/out"; exit 1; }
+  (cd cmd/strata && "$dir/chaos.test" -test.run '^TestChaos' -test.timeout 30m >"$dir/out" 2>&1) || { cat "$dir/out"; exit 1; }
   awk -F '\t' '$1 == "chaos" { print $2, $3 }' "$dir/out"
   grep '^figure' "$dir/out" >>"$dir/figures"
 done

@@ -40,7 +40,13 @@ type cable struct {
 
 func newCable(t *testing.T, network, to string) *cable {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return newCableAt(t, "127.0.0.1", network, to)
+}
+
+// newCableAt is newCable, whose near end is at another address than the loopback's.
+func newCableAt(t *testing.T, host, network, to string) *cable {
+	t.Helper()
+	l, err := net.Listen("tcp", host+":0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -294,9 +300,7 @@ func startChaosCluster(t *testing.T, mirror string) *chaosCluster {
 		for j, port := range c.postgres.ports {
 			i.cables[j] = newCable(t, "tcp", "127.0.0.1:"+port)
 		}
-		url := fmt.Sprintf("postgres://postgres@%s,%s/strata?target_session_attrs=read-write&connect_timeout=2", i.cables[0].address(), i.cables[1].address())
-		i.args = []string{"serve", "--listen", i.listen, "--database", url, "--key-file", key, "--mirror", mirror, "--kev", "none", "--epss", "none", "--ecosystem", "npm",
-			"--sync-every", "1h", "--crawl-every", "20s", "--workers", "2", "--allow-private-addresses", "--shutdown-timeout", "10s", "--trusted-proxy", "127.0.0.0/8"}
+		i.args = append(i.serve(key, mirror), "--listen", i.listen, "--trusted-proxy", "127.0.0.0/8")
 		c.instances = append(c.instances, i)
 		i.start()
 		t.Cleanup(func() {
@@ -308,6 +312,20 @@ func startChaosCluster(t *testing.T, mirror string) *chaosCluster {
 		})
 	}
 	c.balance(dir)
+	return c
+}
+
+// serve is the command of the instance, but for where it listens.
+func (i *chaosInstance) serve(key, mirror string) []string {
+	url := fmt.Sprintf("postgres://postgres@%s,%s/strata?target_session_attrs=read-write&connect_timeout=2", i.cables[0].address(), i.cables[1].address())
+	return []string{"serve", "--database", url, "--key-file", key, "--mirror", mirror, "--kev", "none", "--epss", "none", "--ecosystem", "npm",
+		"--sync-every", "1h", "--crawl-every", "20s", "--workers", "2", "--allow-private-addresses", "--shutdown-timeout", "10s"}
+}
+
+// balance starts HAProxy before the instances, and waits until it has them all.
+func (c *chaosCluster) balance(dir string) {
+	c.t.Helper()
+	c.startBalancer(dir)
 	c.eventually("the balancer has all instances", func() bool {
 		if c.ready() < chaosInstances {
 			return false
@@ -319,11 +337,9 @@ func startChaosCluster(t *testing.T, mirror string) *chaosCluster {
 		_ = res.Body.Close()
 		return res.StatusCode == http.StatusOK
 	})
-	return c
 }
 
-// balance starts HAProxy before the instances.
-func (c *chaosCluster) balance(dir string) {
+func (c *chaosCluster) startBalancer(dir string) {
 	c.t.Helper()
 	c.cert = filepath.Join(dir, "tls.pem")
 	selfSigned(c.t, c.cert)

@@ -39,10 +39,7 @@ func TestChaos(t *testing.T) {
 	w.cluster = startChaosCluster(t, w.mirror)
 	w.begin()
 	pushed := w.push()
-	w.cluster.eventually("the first images are there", func() bool {
-		status, _, err := w.api.try("GET", chaosImpact, nil)
-		return err == nil && status == http.StatusOK
-	})
+	w.firstImages()
 	stop := w.poll()
 	w.faults()
 	<-pushed
@@ -144,6 +141,15 @@ func (w *chaosWorld) push() (done chan struct{}) {
 		w.say("%d images were pushed", w.images)
 	}()
 	return done
+}
+
+// firstImages waits for what clients ask about.
+func (w *chaosWorld) firstImages() {
+	w.t.Helper()
+	w.cluster.eventually("the first images are there", func() bool {
+		status, _, err := w.api.try("GET", chaosImpact, nil)
+		return err == nil && status == http.StatusOK
+	})
 }
 
 // pushing notes an image that the cluster may know from now on.
@@ -292,18 +298,25 @@ func (w *chaosWorld) killed(n int) {
 	w.cluster.eventually("it has work", func() bool { return w.pushed.Load() == int64(w.images) || len(w.scanning()) > 0 })
 	had := w.scanning()
 	i.kill()
+	w.takenOver("an instance is killed", n, had)
+	i.start()
+	w.cluster.eventually("it is ready", func() bool { return w.cluster.ready() == chaosInstances })
+}
+
+// takenOver waits until nobody works as before on what was at work when something
+// happened to an instance.
+func (w *chaosWorld) takenOver(what string, n int, had []string) {
+	w.t.Helper()
 	took := w.cluster.eventually("its work is taken over", func() bool {
 		now := w.scanning()
 		return !slices.ContainsFunc(had, func(m string) bool { return slices.Contains(now, m) })
 	})
-	w.say("instance %d is killed: what was at work was done or taken over within %.1f s", n, took.Seconds())
-	w.figure("an instance is killed: until its work is done or taken over", took.Seconds(), "s")
+	w.say("%s (%d): what was at work was done or taken over within %.1f s", what, n, took.Seconds())
+	w.figure(what+": until its work is done or taken over", took.Seconds(), "s")
 	const goal = 15 * time.Second
 	if took > goal+5*time.Second { // what is taken over is only seen when it is claimed anew
-		w.t.Errorf("work of a killed instance was taken over after %v, want %v", took, goal)
+		w.t.Errorf("%s: its work was taken over after %v, want %v", what, took, goal)
 	}
-	i.start()
-	w.cluster.eventually("it is ready", func() bool { return w.cluster.ready() == chaosInstances })
 }
 
 // scanning are the manifests that are worked on, with their fences.

@@ -287,30 +287,39 @@ func makeSecrets(t *testing.T) string {
 	return dir
 }
 
-// TestImage: the image runs as a server and scans, with a root file system that can't be
-// written to, without capabilities, and not as root.
-func TestImage(t *testing.T) {
-	t.Parallel()
+// dockerEngine is the program of an engine that answers.
+func dockerEngine(t *testing.T) string {
+	t.Helper()
 	docker := program(t, "docker")
-	run := func(args ...string) string {
-		t.Helper()
-		out, err := exec.CommandContext(t.Context(), docker, args...).CombinedOutput()
-		if err != nil {
-			t.Fatalf("docker %s: %v\n%s", strings.Join(args, " "), err, out)
-		}
-		return strings.TrimSpace(string(out))
-	}
 	if err := exec.Command(docker, "version").Run(); err != nil {
 		missing(t, "no Docker engine answers")
 	}
-	// What the Dockerfile takes, as `make image` puts it there.
-	dir, image := t.TempDir(), "strata-test-"+strings.ToLower(rand.Text())
-	for _, d := range []string{"bin", "deploy/docker/empty", "in"} {
+	return docker
+}
+
+func runDocker(t *testing.T, docker string, args ...string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), docker, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("docker %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// buildImage makes an image of a binary, as `make image` does, until the test ends.
+func buildImage(t *testing.T, docker, binary string) (name string) {
+	t.Helper()
+	dir, name := t.TempDir(), "strata-test-"+strings.ToLower(rand.Text())
+	for _, d := range []string{"bin", "deploy/docker/empty"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Rename(buildStrata(t), filepath.Join(dir, "bin/strata")); err != nil {
+	program, err := os.ReadFile(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "bin/strata"), program, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	for name, text := range map[string]string{"bin/ca-certificates.crt": "", "deploy/docker/empty/.keep": ""} {
@@ -318,11 +327,21 @@ func TestImage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	t.Cleanup(func() { _ = exec.Command(docker, "rmi", "-f", image).Run() })
-	run("build", "-q", "-f", deploy+"/docker/Dockerfile", "--target", "prebuilt", "-t", image, dir)
+	t.Cleanup(func() { _ = exec.Command(docker, "rmi", "-f", name).Run() })
+	runDocker(t, docker, "build", "-q", "-f", deploy+"/docker/Dockerfile", "--target", "prebuilt", "-t", name, dir)
+	return name
+}
+
+// TestImage: the image runs as a server and scans, with a root file system that can't be
+// written to, without capabilities, and not as root.
+func TestImage(t *testing.T) {
+	t.Parallel()
+	docker := dockerEngine(t)
+	run := func(args ...string) string { t.Helper(); return runDocker(t, docker, args...) }
+	image := buildImage(t, docker, buildStrata(t))
 
 	// A scan of an image with the advisories of a mirror.
-	in := filepath.Join(dir, "in")
+	in := t.TempDir()
 	if err := imagetest.WriteFile(filepath.Join(in, "app.tar"), imagetest.OCIArchive, worldImage(t, "")); err != nil {
 		t.Fatal(err)
 	}

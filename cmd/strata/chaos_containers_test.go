@@ -1,0 +1,136 @@
+package main
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestChaosContainers runs the instances as containers of the image that ships, and takes
+// them their network: to the database, the registry and the balancer at once, as when the
+// cable of a machine is pulled. In the end all is held against a calm server, as TestChaos
+// does.
+func TestChaosContainers(t *testing.T) {
+	if os.Getenv("STRATA_CHAOS") == "" {
+		t.Skip("STRATA_CHAOS is not short or full: make chaos")
+	}
+	d := newChaosDocker(t)
+	w := &chaosWorld{t: t, images: 150, full: true, start: time.Now(), digests: map[string]bool{}, registry: startChaosRegistry(t), receiver: startChaosReceiver(t), mirror: filepath.Join(t.TempDir(), "mirror")}
+	w.registry.cable = newCableAt(t, d.gateway, "tcp", w.registry.address)
+	w.receiver.url = "http://" + newCableAt(t, d.gateway, "tcp", strings.TrimPrefix(w.receiver.url, "http://")).address()
+	writeChaosFeed(t, w.mirror, false)
+	w.cluster = d.startCluster(w.mirror)
+	w.begin()
+	pushed := w.push()
+	w.firstImages()
+	stop := w.poll()
+	w.withdrawn(d, 0, 12*time.Second)
+	w.containerKilled(d, 1)
+	<-pushed
+	writeChaosFeed(t, w.mirror, true)
+	w.api.call("POST", "/api/v1/feeds/sync", nil, nil)
+	w.settle()
+	stop()
+	w.check()
+}
+
+// A chaosDocker is a network of containers.
+type chaosDocker struct {
+	t                        *testing.T
+	docker, network, gateway string
+	cluster                  *chaosCluster
+}
+
+func newChaosDocker(t *testing.T) *chaosDocker {
+	t.Helper()
+	d := &chaosDocker{t: t, docker: dockerEngine(t), gateway: "172.31.249.1"}
+	d.network = "strata-chaos-" + freePort(t)
+	t.Cleanup(func() { _ = exec.Command(d.docker, "network", "rm", d.network).Run() })
+	d.run("network", "create", "--subnet", "172.31.249.0/24", "--gateway", d.gateway, d.network)
+	return d
+}
+
+func (d *chaosDocker) run(args ...string) string {
+	d.t.Helper()
+	return runDocker(d.t, d.docker, args...)
+}
+
+// name is that of the container of an instance.
+func (d *chaosDocker) name(i *chaosInstance) string {
+	return d.network + strings.ReplaceAll(i.listen, ":", "-")
+}
+
+// startCluster starts the containers before a PostgreSQL pair, behind HAProxy.
+func (d *chaosDocker) startCluster(mirror string) *chaosCluster {
+	d.t.Helper()
+	binary := os.Getenv("STRATA_CHAOS_BINARY")
+	if binary == "" {
+		binary = buildStrata(d.t)
+	}
+	image := buildImage(d.t, d.docker, binary)
+	c := &chaosCluster{t: d.t, postgres: startChaosPostgres(d.t)}
+	d.cluster = c
+	dir := d.t.TempDir()
+	key := filepath.Join(dir, "server.key")
+	if err := os.WriteFile(key, []byte(strings.Repeat("ab", 32)+"\n"), 0o644); err != nil { // the user of the image is to read it
+		d.t.Fatal(err)
+	}
+	feeds := filepath.Dir(mirror) // writeMirror makes the folder in it anew
+	for n, address := range []string{"172.31.249.11", "172.31.249.12", "172.31.249.13"} {
+		i := &chaosInstance{t: d.t, n: n, listen: net.JoinHostPort(address, "8080")}
+		for j, port := range c.postgres.ports {
+			i.cables[j] = newCableAt(d.t, d.gateway, "tcp", "127.0.0.1:"+port)
+		}
+		c.instances = append(c.instances, i)
+		d.t.Cleanup(func() { _ = exec.Command(d.docker, "rm", "-f", "-v", d.name(i)).Run() })
+		d.run(append([]string{"run", "-d", "--name", d.name(i), "--network", d.network, "--ip", address, "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges",
+			"-v", key + ":/run/key:ro", "-v", feeds + ":" + feeds + ":ro", image}, append(i.serve("/run/key", mirror), "--trusted-proxy", d.gateway+"/32")...)...)
+		d.follow(i)
+	}
+	c.balance(dir)
+	return c
+}
+
+// follow reads what an instance writes, also after it was started anew.
+func (d *chaosDocker) follow(i *chaosInstance) {
+	logs := exec.CommandContext(d.t.Context(), d.docker, "logs", "-f", d.name(i))
+	logs.Stdout, logs.Stderr = &i.log, &i.log
+	if err := logs.Start(); err != nil {
+		d.t.Fatal(err)
+	}
+	go func() { _ = logs.Wait() }()
+}
+
+// withdrawn takes a container its network, and gives it back some time after the others
+// have taken over what it had.
+func (w *chaosWorld) withdrawn(d *chaosDocker, n int, after time.Duration) {
+	w.t.Helper()
+	i := w.cluster.instances[n]
+	w.cluster.eventually("it has work", func() bool { return len(w.scanning()) > 0 })
+	had := w.scanning()
+	d.run("network", "disconnect", d.network, d.name(i))
+	w.takenOver("a container is cut off from all", n, had)
+	time.Sleep(after)
+	address, _, _ := net.SplitHostPort(i.listen)
+	d.run("network", "connect", "--ip", address, d.network, d.name(i))
+	again := w.cluster.eventually("it is ready again", func() bool { return w.cluster.ready() == chaosInstances })
+	w.say("container %d has its network back: ready %.1f s after", n, again.Seconds())
+	w.figure("a container has its network back: until it is ready", again.Seconds(), "s")
+}
+
+// containerKilled kills a container, and starts it again.
+func (w *chaosWorld) containerKilled(d *chaosDocker, n int) {
+	w.t.Helper()
+	i := w.cluster.instances[n]
+	w.cluster.eventually("it has work", func() bool { return w.pushed.Load() == int64(w.images) || len(w.scanning()) > 0 })
+	had := w.scanning()
+	d.run("kill", d.name(i))
+	w.takenOver("a container is killed", n, had)
+	d.run("start", d.name(i))
+	d.follow(i)
+	w.cluster.eventually("it is ready", func() bool { return w.cluster.ready() == chaosInstances })
+}

@@ -119,18 +119,27 @@ type chaosPostgres struct {
 	bin    string // its programs
 	ports  [2]string
 	primal int // which one is the primary
+	// disk is what both have their data on, where it can be filled.
+	disk *smallDisk
 }
 
-func startChaosPostgres(t *testing.T) *chaosPostgres {
+// startChaosPostgres starts the pair; with small, on a disk that can be filled.
+func startChaosPostgres(t *testing.T, small bool) *chaosPostgres {
 	t.Helper()
-	bin := postgresPrograms(t)
-	dir, err := os.MkdirTemp("", "strata-chaos-")
-	if err != nil {
-		t.Fatal(err)
+	p := &chaosPostgres{t: t, bin: postgresPrograms(t), ports: [2]string{freePort(t), freePort(t)}}
+	if small {
+		const megabytes = 2048
+		p.disk = newSmallDisk(t, megabytes)
+		p.dir = p.disk.path
+	} else {
+		dir, err := os.MkdirTemp("", "strata-chaos-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.dir = dir
+		t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	}
-	p := &chaosPostgres{t: t, dir: dir, bin: bin, ports: [2]string{freePort(t), freePort(t)}}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	ofPostgres(t, dir)
+	ofPostgres(t, p.dir)
 	p.must("initdb", "-D", p.data(0), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
 	p.start(0, true)
 	t.Cleanup(func() {
@@ -187,6 +196,20 @@ func (p *chaosPostgres) follow() {
 	p.replica(1-p.primal, p.primal)
 	p.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")
 	p.sql("SELECT pg_reload_conf()")
+}
+
+// fullDisk fills the disk for a while. A server that has ended for it is started again, as
+// an init system does.
+func (p *chaosPostgres) fullDisk(d time.Duration) {
+	p.t.Helper()
+	p.disk.fill()
+	time.Sleep(d)
+	p.disk.free()
+	for i := range p.ports {
+		if p.run("pg_ctl", "-D", p.data(i), "status") != nil {
+			p.start(i, i == p.primal)
+		}
+	}
 }
 
 func (p *chaosPostgres) must(program string, args ...string) {
@@ -287,9 +310,10 @@ type chaosCluster struct {
 
 const chaosInstances = 3
 
-func startChaosCluster(t *testing.T, mirror string) *chaosCluster {
+// startChaosCluster starts it; full is with all that a long run does to it.
+func startChaosCluster(t *testing.T, mirror string, full bool) *chaosCluster {
 	t.Helper()
-	c := &chaosCluster{t: t, postgres: startChaosPostgres(t)}
+	c := &chaosCluster{t: t, postgres: startChaosPostgres(t, full && os.Getuid() == 0)}
 	dir := t.TempDir()
 	key := filepath.Join(dir, "server.key")
 	if err := os.WriteFile(key, []byte(strings.Repeat("ab", 32)+"\n"), 0o600); err != nil {

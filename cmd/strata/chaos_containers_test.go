@@ -72,7 +72,7 @@ func (d *chaosDocker) startCluster(mirror string) *chaosCluster {
 		binary = buildStrata(d.t)
 	}
 	image := buildImage(d.t, d.docker, binary)
-	c := &chaosCluster{t: d.t, postgres: startChaosPostgres(d.t)}
+	c := &chaosCluster{t: d.t, postgres: startChaosPostgres(d.t, false)}
 	d.cluster = c
 	dir := d.t.TempDir()
 	key := filepath.Join(dir, "server.key")

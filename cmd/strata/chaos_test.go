@@ -36,7 +36,7 @@ func TestChaos(t *testing.T) {
 		w.images, w.full = 600, true
 	}
 	writeChaosFeed(t, w.mirror, false)
-	w.cluster = startChaosCluster(t, w.mirror)
+	w.cluster = startChaosCluster(t, w.mirror, w.full)
 	w.begin()
 	pushed := w.push()
 	w.firstImages()
@@ -280,6 +280,11 @@ func (w *chaosWorld) faults() {
 			i.setCut(false)
 		}
 	})
+	if c.postgres.disk == nil {
+		w.say("left out: a full disk, which only root can have made on Linux")
+	} else {
+		w.excuse("the disk of the database is full for 20 s", func() { c.postgres.fullDisk(20 * time.Second) })
+	}
 	w.registry.cable.setCut(true)
 	w.say("the registry is gone")
 	time.Sleep(10 * time.Second)

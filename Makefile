@@ -13,7 +13,7 @@ CA_FILE ?= /etc/ssl/certs/ca-certificates.crt
 # The linters live in a module of their own (docs/decisions/0002-tools-module.md).
 TOOL := go tool -modfile=tools/go.mod
 
-.PHONY: help build image demo test check lint chart chart-update vuln bench bench-fleet chaos chaos-short upgrade-test generate fuzz cover clean
+.PHONY: help build image demo test check lint chart chart-update vuln bench bench-fleet chaos chaos-short scaling upgrade-test generate fuzz cover clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ bench-fleet: ## measure a fleet of 100,000 images in PostgreSQL and SQLite
 
 chaos: ## kill, pause and cut off instances, and hold what they did against a calm server
 	scripts/chaos.sh $(TIMES)
+
+scaling: ## measure one, two and three instances, and what an image and an answer cost
+	scripts/scaling.sh
 
 chaos-short: ## the same once, in two minutes, as CI does
 	scripts/chaos.sh short

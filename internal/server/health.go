@@ -27,7 +27,7 @@ type Instance struct {
 	Version   string    `json:"version"`
 	StartedAt time.Time `json:"started_at"`
 	BeatAt    time.Time `json:"beat_at" doc:"when it was last heard of; every 2 s"`
-	Alive     bool      `json:"alive" doc:"heard of in the last 10 s; what another did is taken over"`
+	Alive     bool      `json:"alive" doc:"heard of in the last 8 s; what another did is taken over"`
 	// This is the one that answers.
 	This bool  `json:"this,omitempty" doc:"the one that answers"`
 	Load *Load `json:"load,omitempty"`

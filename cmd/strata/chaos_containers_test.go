@@ -15,8 +15,8 @@ import (
 // cable of a machine is pulled. In the end all is held against a calm server, as TestChaos
 // does.
 func TestChaosContainers(t *testing.T) {
-	if os.Getenv("STRATA_CHAOS") == "" {
-		t.Skip("STRATA_CHAOS is not short or full: make chaos")
+	if os.Getenv("STRATA_CHAOS") != "full" {
+		t.Skip("STRATA_CHAOS is not full: make chaos")
 	}
 	d := newChaosDocker(t)
 	w := &chaosWorld{t: t, images: 150, full: true, start: time.Now(), digests: map[string]bool{}, registry: startChaosRegistry(t), receiver: startChaosReceiver(t), mirror: filepath.Join(t.TempDir(), "mirror")}

@@ -101,13 +101,16 @@ func fullImage(t *testing.T, n int) *imagetest.Image {
 // read, and goes on by itself when there is room. What was found meanwhile is scanned, and
 // no attempt was used up.
 func TestFullDisk(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
 		d := newSmallDisk(t, 40)
 		testFullDisk(t, d, func() *servingProcess {
 			return startServer(t, t.TempDir(), "--data-dir", filepath.Join(d.path, "strata"), "--sync-every", "0", "--crawl-every", "2s", "--workers", "2")
 		}, nil)
 	})
 	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
 		d := newSmallDisk(t, 80)
 		p := startWatchedPostgres(t, d)
 		testFullDisk(t, d, func() *servingProcess {

@@ -48,6 +48,8 @@ type Queue struct {
 	ended   chan struct{}
 	atWork  atWork
 	lost    atomic.Bool // jobs could not be made
+	// owed are those of schedules that could not be made; of the schedule's loop alone.
+	owed map[Kind]bool
 }
 
 // The queues of River: images for CI and pushes have workers of their own, and so
@@ -101,7 +103,7 @@ func New(ctx context.Context, o Options) (*Queue, error) {
 	if o.Instance == "" {
 		o.Instance = rand.Text()
 	}
-	q := &Queue{o: o, works: map[Kind]Work{}}
+	q := &Queue{o: o, owed: map[Kind]bool{}, works: map[Kind]Work{}}
 	for _, w := range o.Works {
 		if _, twice := q.works[w.Kind]; twice || w.Do == nil {
 			return nil, fmt.Errorf("queue: %s: want one way to do it", w.Kind)
@@ -188,7 +190,7 @@ func (w *worker) Work(ctx context.Context, job *river.Job[args]) error {
 		const again = time.Second
 		held, release, err := takeAlone(ctx, w.queue.o.DB, rand.Text(), name)
 		if err != nil {
-			return err
+			return w.ended(ctx, job, time.Now(), err)
 		}
 		if held == nil {
 			return river.JobSnooze(again)
@@ -197,7 +199,11 @@ func (w *worker) Work(ctx context.Context, job *river.Job[args]) error {
 		ctx = held
 	}
 	began := time.Now()
-	err := w.do(ctx, job.Args.Key)
+	return w.ended(ctx, job, began, w.do(ctx, job.Args.Key))
+}
+
+// ended tells how a job ended, and says to River what is to come of it.
+func (w *worker) ended(ctx context.Context, job *river.Job[args], began time.Time, err error) error {
 	log := w.queue.o.Log.With("job", job.ID, "kind", w.work.Kind, "key", job.Args.Key, "took", time.Since(began))
 	if err == nil {
 		log.DebugContext(ctx, "job done")
@@ -207,7 +213,7 @@ func (w *worker) Work(ctx context.Context, job *river.Job[args]) error {
 		log.InfoContext(ctx, "job handed back")
 		return river.JobSnooze(0)
 	}
-	if store.DiskFull(err) { // nor was this
+	if store.DiskFull(errors.Join(err, context.Cause(ctx))) { // nor was this; the cause may be that the lease could not be kept
 		const again = 5 * time.Second
 		log.WarnContext(ctx, "job waits: the disk of the database is full", "reason", err)
 		return river.JobSnooze(again)

@@ -98,10 +98,13 @@ func (q *Queue) makeAllDue(ctx context.Context) error {
 
 func (q *Queue) makeDue(ctx context.Context, w Work) error {
 	due, err := q.o.DB.TakeDue(ctx, string(w.Kind), w.Every)
-	if err != nil || !due {
+	if err != nil || !due && !q.owed[w.Kind] {
 		return err
 	}
-	return q.Enqueue(ctx, Job{Kind: w.Kind, Priority: ForNews})
+	// What was taken and could not be made is made the next time, not a period later.
+	err = q.Enqueue(ctx, Job{Kind: w.Kind, Priority: ForNews})
+	q.owed[w.Kind] = err != nil
+	return err
 }
 
 // Ready tells why the queue can't work now; nil when it can.

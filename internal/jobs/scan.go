@@ -115,9 +115,14 @@ func (s *Scans) Do(ctx context.Context, key string) error {
 // disk that is full is to use up no attempts, however long it is. It passes the reason on.
 func (s *Scans) handBack(ctx context.Context, m *store.ClaimedManifest, reason error) error {
 	const again = time.Second
+	giveUp := s.DB.ScanHandedBack
 	for {
-		err := s.DB.ScanHandedBack(ctx, m)
-		if err == nil || errors.Is(err, store.ErrConflict) || ctx.Err() != nil {
+		err := giveUp(ctx, m)
+		if errors.Is(err, store.ErrConflict) { // another was there first, when there was room
+			giveUp = s.DB.ScanNotTried
+			continue
+		}
+		if err == nil || ctx.Err() != nil {
 			return reason
 		}
 		if !store.Unavailable(err) {

@@ -55,7 +55,8 @@ func (w *findingsWriter) addCounts(ctx context.Context) error {
 		return nil
 	}
 	slices.Sort(values)
-	_, err := w.tx.ExecContext(ctx, `WITH present AS (`+presentPackages(`sp.package IN (`+idList(slices.Sorted(maps.Keys(packages)))+`)`)+`),
+	in := idList(slices.Sorted(maps.Keys(packages)))
+	_, err := w.tx.ExecContext(ctx, `WITH present AS (`+presentPackages(`sp.package IN (`+in+`)`, `sh.package IN (`+in+`)`)+`),
 		delta (package, severity, n) AS (VALUES `+strings.Join(values, ", ")+`),
 		hit AS (SELECT p.image AS image, `+countColumns(`SUM(CASE WHEN d.severity = %[1]d THEN d.n ELSE 0 END) AS %[2]s`)+` FROM present p JOIN delta d ON d.package = p.package GROUP BY p.image)
 		UPDATE image_counts SET `+countColumns(`%[2]s = image_counts.%[2]s + hit.%[2]s`)+` FROM hit WHERE image_counts.image = hit.image`)

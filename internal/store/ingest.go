@@ -545,12 +545,14 @@ func (in *ingest) layers(ctx context.Context, id int64) error {
 // presentPackages is the part of a query that gives the package versions present in
 // images, each once, as (image, package): those that no layer above hides in full, and
 // whose findings are not set aside by an owner. The images are those of a condition on
-// il.image.
-func presentPackages(condition string) string {
+// il.image, or the packages of one on sp.package; hidden says the same of h.image or
+// sh.package where PostgreSQL does not conclude it: from lists. It would go through all
+// that is hidden in the fleet.
+func presentPackages(condition, hidden string) string {
 	return `SELECT DISTINCT il.image AS image, sp.package AS package FROM image_layers il JOIN segment_packages sp ON sp.segment = il.segment
 		WHERE ` + condition + ` AND NOT sp.owned AND NOT EXISTS (
 			SELECT 1 FROM image_layers h JOIN segment_hidden sh ON sh.segment = h.segment
-			WHERE h.image = il.image AND h.position > il.position AND sh.package = sp.package AND sh.owned = sp.owned AND sh.from_position = il.position AND NOT sh.partly)`
+			WHERE h.image = il.image AND h.position > il.position AND sh.package = sp.package AND sh.owned = sp.owned AND sh.from_position = il.position AND NOT sh.partly AND ` + hidden + `)`
 }
 
 // lockCounts makes transactions that change findings or counts wait for each other,
@@ -585,7 +587,7 @@ func countImages(ctx context.Context, tx *sql.Tx, ids []int64) error {
 func countLocked(ctx context.Context, tx *sql.Tx, ids []int64) error {
 	for batch := range slices.Chunk(ids, lookupBatch) {
 		in := placeholders(1, len(batch)) // one text for each number of images, which is planned once
-		_, err := tx.ExecContext(ctx, `WITH present AS (`+presentPackages(`il.image IN (`+in+`)`)+`),
+		_, err := tx.ExecContext(ctx, `WITH present AS (`+presentPackages(`il.image IN (`+in+`)`, `h.image IN (`+in+`)`)+`),
 			found AS (SELECT p.image AS image, f.severity AS severity, COUNT(*) AS n FROM present p JOIN findings f ON f.package = p.package AND f.closed_at IS NULL AND f.aside = ''
 				WHERE NOT EXISTS (SELECT 1 FROM image_layers tl JOIN segment_twins t ON t.segment = tl.segment AND t.package = p.package
 					JOIN findings o ON o.package = t.twin AND o.vulnerability = f.vulnerability AND o.closed_at IS NULL WHERE tl.image = p.image)

@@ -65,7 +65,7 @@ const layerPoll = 50 * time.Millisecond
 // ClaimLayer waits until no one else analyses the layer, and lets no one else until
 // release: of several that have the same layer to analyse, one does, and the others
 // find it in the database (scan.Scanner.Claim). The claim of an instance that died
-// runs out after 10 seconds.
+// runs out after SilentAfter.
 func (d *DB) ClaimLayer(ctx context.Context, id image.DiffID) (release func(), err error) {
 	name, holder := "layer/"+string(id), rand.Text()
 	for wait := layerPoll; ; wait = min(wait*2, 10*layerPoll) {

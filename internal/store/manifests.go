@@ -179,6 +179,14 @@ func (d *DB) ScanHandedBack(ctx context.Context, m *ClaimedManifest) error {
 	return nil
 }
 
+// ScanNotTried takes back that an attempt counted, of a claim that another has by now.
+func (d *DB) ScanNotTried(ctx context.Context, m *ClaimedManifest) error {
+	if _, err := d.db.ExecContext(ctx, `UPDATE manifests SET attempts = attempts - 1 WHERE id = $1 AND attempts > 0`, m.ID); err != nil {
+		return fmt.Errorf("manifest %d: %w", m.ID, err)
+	}
+	return nil
+}
+
 // A Manifest is a row of manifests, with where it is.
 type Manifest struct {
 	ID         int64     `json:"id"`

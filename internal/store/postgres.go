@@ -30,9 +30,11 @@ const (
 // otherwise. Nothing of them is reached in a server that works: an instance that is
 // stopped in the middle of a transaction, or whose machine or network is gone, is to hold
 // its locks for seconds, not for the two hours after which TCP notices. Those of TCP are
-// for the side of PostgreSQL; over a socket of this machine they mean nothing.
+// for the side of PostgreSQL; over a socket of this machine they mean nothing. Statements
+// are not compiled: that takes a second for those that look dear, longer than they do.
 func sessionSettings() map[string]string {
 	return map[string]string{
+		"jit":                                 "off",
 		"statement_timeout":                   "15min",
 		"lock_timeout":                        "2min",
 		"idle_in_transaction_session_timeout": "15s",

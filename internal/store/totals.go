@@ -24,7 +24,7 @@ func (d *DB) ServerTotals(ctx context.Context) ([]Total, error) {
 		Total
 		query string
 	}{
-		{Total{Name: "instances", Help: "Instances of the cluster: alive, or silent for 10 s or more; such are forgotten after an hour.", Label: "state"},
+		{Total{Name: "instances", Help: "Instances of the cluster: alive, or silent for 8 s or more; such are forgotten after an hour.", Label: "state"},
 			`SELECT CASE WHEN beat_at >= ` + heard + ` THEN 'alive' ELSE 'silent' END, COUNT(*) FROM instances GROUP BY 1`},
 		{Total{Name: "images", Help: "Images scanned."}, `SELECT '', COUNT(*) FROM images`},
 		{Total{Name: "layers", Help: "Layers known."}, `SELECT '', COUNT(*) FROM layers`},

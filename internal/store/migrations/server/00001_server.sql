@@ -1,7 +1,7 @@
 -- +goose Up
 
 -- The tables of `strata serve`, for PostgreSQL; for SQLite the type of ids is put
--- in other words (serverMigrations), and nothing else.
+-- in other words (sqliteMigrations), and nothing else.
 --
 -- What a migration may do is in docs/decisions/0011-migrations-beside-the-version-before.md.
 --

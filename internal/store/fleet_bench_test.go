@@ -712,9 +712,7 @@ func benchNews(ctx context.Context, t *testing.T, db *DB, engine string, n int) 
 		}
 	}
 	sync()
-	if _, err := db.MatchDue(ctx, "bench"); err != nil {
-		t.Fatal(err)
-	}
+	benchSeen(ctx, t, db)
 	news["npm"] = append(news["npm"], feedRecord{id: "GHSA-news", aliases: []string{"CVE-2026-1"}, modified: "2026-01-02T00:00:00Z", cvss: "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H", packages: []string{"npm " + name + " " + version + "1"}})
 	start := time.Now()
 	sync()
@@ -730,6 +728,22 @@ func benchNews(ctx context.Context, t *testing.T, db *DB, engine string, n int) 
 		t.Fatal(impact, err)
 	}
 	benchSay(engine, fmt.Sprintf("one new advisory, in %d images: matched, counted, due and seen", impact.Totals.Images), fmt.Sprintf("%.0f ms (%d package versions; before it, %.0f ms to read the feed)", ms(matched)+ms(time.Since(start)-matched), s.Rematched, ms(synced)), "<= 1000 ms")
+}
+
+// benchSeen marks the advisories as seen, as after the first match of all packages: the
+// made findings would not survive that.
+func benchSeen(ctx context.Context, t *testing.T, db *DB) {
+	a, err := db.Advisories(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, now, _, err := a.news(ctx, newsMark{})
+	if err = errors.Join(err, a.Close()); err == nil {
+		err = db.setNewsSeen(ctx, now)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func abs(n int64) int64 { return max(n, -n) }

@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # Measures one, two and three instances on one PostgreSQL with a replica, all on this
 # machine: images scanned a second, and what an image and an answer cost in processor
-# time. What is measured is told by TestScaling in cmd/strata/scaling_test.go; the figures,
-# and what follows from them for more machines, are in docs/scaling.md.
+# time. What is measured is told by TestScaling in cmd/strata/scaling_test.go.
 #
 #   scripts/scaling.sh [IMAGES]     (default 300)
 set -euo pipefail

@@ -17,8 +17,8 @@ import (
 
 // TestScaling measures what one, two and three instances do on one PostgreSQL: how many
 // images a second they scan, and what an image and an answer cost in processor time of the
-// instances and of PostgreSQL, by which docs/scaling.md reckons beyond this machine. It
-// is run by scripts/scaling.sh; STRATA_SCALING is the number of images.
+// instances and of PostgreSQL, by which one can reckon beyond this machine. It is run by
+// scripts/scaling.sh; STRATA_SCALING is the number of images.
 func TestScaling(t *testing.T) {
 	n, err := strconv.Atoi(os.Getenv("STRATA_SCALING"))
 	if err != nil || n < 10 {

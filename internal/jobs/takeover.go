@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -48,8 +49,8 @@ type watch struct {
 }
 
 // look takes over what those did that are heard of no more. Who was away itself, as it was
-// stopped or the database was, can't tell who else was: it waits as long before it holds
-// others to be gone, so that they can be heard of again.
+// stopped, or the database was or took nothing, can't tell who else was: it waits as long
+// before it holds others to be gone, so that they can be heard of again.
 func (w *watch) look(ctx context.Context) error {
 	const pause = 5 * time.Second
 	now := time.Now()
@@ -65,6 +66,9 @@ func (w *watch) look(ctx context.Context) error {
 		return err
 	}
 	w.last = now
+	if w.q.o.DB.Pool() != nil && slices.Contains(gone, w.q.o.Instance) {
+		w.since = now
+	}
 	if now.Sub(w.since) < store.SilentAfter {
 		return nil
 	}

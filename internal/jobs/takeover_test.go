@@ -47,6 +47,17 @@ func TestTakeOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	running(1) // it was away itself
+	if err := dead.o.DB.Beat(t.Context(), &store.Instance{ID: "alive"}); err != nil {
+		t.Fatal(err)
+	}
+	w.since = time.Now().Add(-store.SilentAfter)
+	if err := w.look(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	running(1) // it is silent itself, as where nothing can be written
+	if err := db.Beat(t.Context(), &store.Instance{ID: "alive"}); err != nil {
+		t.Fatal(err)
+	}
 	w.since = time.Now().Add(-store.SilentAfter)
 	if err := w.look(t.Context()); err != nil {
 		t.Fatal(err)

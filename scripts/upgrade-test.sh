@@ -32,7 +32,7 @@ finish() {
 trap finish EXIT
 
 if [[ -z $rev ]]; then
-  rev=$(git describe --tags --abbrev=0 --match 'v[0-9]*' 2>/dev/null || true)
+  rev=$(git describe --tags --abbrev=0 --match 'v[0-9]*' HEAD^ 2>/dev/null || true) # not HEAD's own tag
 fi
 if [[ -z $rev ]]; then
   rev=HEAD

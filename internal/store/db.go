@@ -177,7 +177,10 @@ func lockAlone(path string) (*os.File, error) {
 		return nil, err
 	}
 	got, err := tryLock(f)
-	if err == nil && !got {
+	switch {
+	case err != nil:
+		err = fmt.Errorf("lock %s: %w; where the file system can't lock, put the database on a local one (--data-dir), or use PostgreSQL", f.Name(), err)
+	case !got:
 		err = fmt.Errorf("%w, and holds %s: stop it first; for several instances use PostgreSQL (--database postgres://…)", ErrInUse, f.Name())
 	}
 	if err != nil {

@@ -294,9 +294,11 @@ func (d *DB) markNoData(ctx context.Context, images []ImageRow) error {
 
 // covered has the ecosystems, with release, for which there are advisories.
 func (d *DB) covered(ctx context.Context) (out map[string]bool, err error) {
-	a, err := d.Advisories(ctx)
-	if err != nil {
-		return nil, err
+	a := &Advisories{ask: d.db.QueryContext, close: func() error { return nil }, path: "PostgreSQL"}
+	if d.pool == nil { // elsewhere; on PostgreSQL this needs no transaction of its own
+		if a, err = d.Advisories(ctx); err != nil {
+			return nil, err
+		}
 	}
 	defer func() { err = errors.Join(err, a.Close()) }()
 	coverage, err := a.Coverage(ctx)

@@ -88,6 +88,9 @@ func (d *DB) impactImages(ctx context.Context, a *asked, aside bool, after int64
 	if err != nil {
 		return nil, err
 	}
+	if err := d.markNoData(ctx, rows); err != nil {
+		return nil, err
+	}
 	byPlace := map[int32]*ImpactImage{}
 	out := make([]ImpactImage, 0, len(ids))
 	for i := range rows {
@@ -178,7 +181,7 @@ func (d *DB) imagesByID(ctx context.Context, ids []int64, scope []string) (out [
 	if err != nil {
 		return nil, nil, err
 	}
-	return out, documents, d.describeImages(ctx, out, scope)
+	return out, documents, d.nameImages(ctx, out, scope)
 }
 
 // describeHeld adds the names of bases, and those of packages that the question does

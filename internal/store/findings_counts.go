@@ -41,7 +41,7 @@ func (w *findingsWriter) tellImages(ctx context.Context) error {
 }
 
 // addCounts adds the changes of the numbers of findings to those of the images in
-// which the packages are present: see presentPackages.
+// which the packages are present: see presentOf.
 func (w *findingsWriter) addCounts(ctx context.Context) error {
 	var values []string
 	packages := map[int64]bool{}
@@ -55,8 +55,7 @@ func (w *findingsWriter) addCounts(ctx context.Context) error {
 		return nil
 	}
 	slices.Sort(values)
-	in := idList(slices.Sorted(maps.Keys(packages)))
-	_, err := w.tx.ExecContext(ctx, `WITH present AS (`+presentPackages(`sp.package IN (`+in+`)`, `sh.package IN (`+in+`)`)+`),
+	_, err := w.tx.ExecContext(ctx, `WITH present AS (`+presentOf(idList(slices.Sorted(maps.Keys(packages))))+`),
 		delta (package, severity, n) AS (VALUES `+strings.Join(values, ", ")+`),
 		hit AS (SELECT p.image AS image, `+countColumns(`SUM(CASE WHEN d.severity = %[1]d THEN d.n ELSE 0 END) AS %[2]s`)+` FROM present p JOIN delta d ON d.package = p.package GROUP BY p.image)
 		UPDATE image_counts SET `+countColumns(`%[2]s = image_counts.%[2]s + hit.%[2]s`)+` FROM hit WHERE image_counts.image = hit.image`)

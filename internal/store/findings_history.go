@@ -77,8 +77,7 @@ func severityOf(rank int) advisory.Severity {
 // given once, as in the counts of the image; Suppressed ones are in. Nothing is known
 // of the time before a package version was first matched.
 func (d *DB) FindingsAt(ctx context.Context, imageID int64, at time.Time) ([]PackageFinding, error) {
-	id := strconv.FormatInt(imageID, 10)
-	rows, err := d.db.QueryContext(ctx, `WITH present AS (`+presentPackages(`il.image = `+id, `h.image = `+id)+`)
+	rows, err := d.db.QueryContext(ctx, `WITH present AS (`+presentIn(strconv.FormatInt(imageID, 10))+`)
 		SELECT `+findingColumns+` FROM present p JOIN findings f ON f.package = p.package JOIN packages k ON k.id = f.package JOIN found_vulnerabilities v ON v.id = f.vulnerability
 		WHERE f.opened_at <= $1 AND (f.closed_at IS NULL OR f.closed_at > $1) AND NOT EXISTS (
 			SELECT 1 FROM image_layers tl JOIN segment_twins t ON t.segment = tl.segment AND t.package = p.package

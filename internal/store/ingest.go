@@ -542,12 +542,21 @@ func (in *ingest) layers(ctx context.Context, id int64) error {
 	return insertRows(ctx, in.tx, "image_layers", []string{"image", "position", "layer", "chain", "segment"}, "", rows)
 }
 
-// presentPackages is the part of a query that gives the package versions present in
-// images, each once, as (image, package): those that no layer above hides in full, and
-// whose findings are not set aside by an owner. The images are those of a condition on
-// il.image, or the packages of one on sp.package; hidden says the same of h.image or
-// sh.package where PostgreSQL does not conclude it: from lists. It would go through all
-// that is hidden in the fleet.
+// presentIn is the part of a query that gives the package versions present in images of a
+// list, each once, as (image, package): those that no layer above hides in full, and whose
+// findings are not set aside by an owner.
+func presentIn(images string) string {
+	return presentPackages(`il.image IN (`+images+`)`, `h.image IN (`+images+`)`)
+}
+
+// presentOf is presentIn for package versions of a list, in all images.
+func presentOf(packages string) string {
+	return presentPackages(`sp.package IN (`+packages+`)`, `sh.package IN (`+packages+`)`)
+}
+
+// presentPackages has the list twice, for what is there and for what hides it: PostgreSQL
+// does not conclude one from the other, and would go through all that is hidden in the
+// fleet.
 func presentPackages(condition, hidden string) string {
 	return `SELECT DISTINCT il.image AS image, sp.package AS package FROM image_layers il JOIN segment_packages sp ON sp.segment = il.segment
 		WHERE ` + condition + ` AND NOT sp.owned AND NOT EXISTS (
@@ -574,7 +583,7 @@ func (d *DB) shareCounts(ctx context.Context, tx *sql.Tx) error {
 }
 
 // countImages writes the numbers of findings of images, from the findings that are
-// open. See presentPackages for what counts; what a program's file tells of twice
+// open. See presentIn for what counts; what a program's file tells of twice
 // counts once (segment_twins).
 func countImages(ctx context.Context, tx *sql.Tx, ids []int64) error {
 	if err := lockCounts(ctx, tx); err != nil {
@@ -587,7 +596,7 @@ func countImages(ctx context.Context, tx *sql.Tx, ids []int64) error {
 func countLocked(ctx context.Context, tx *sql.Tx, ids []int64) error {
 	for batch := range slices.Chunk(ids, lookupBatch) {
 		in := placeholders(1, len(batch)) // one text for each number of images, which is planned once
-		_, err := tx.ExecContext(ctx, `WITH present AS (`+presentPackages(`il.image IN (`+in+`)`, `h.image IN (`+in+`)`)+`),
+		_, err := tx.ExecContext(ctx, `WITH present AS (`+presentIn(in)+`),
 			found AS (SELECT p.image AS image, f.severity AS severity, COUNT(*) AS n FROM present p JOIN findings f ON f.package = p.package AND f.closed_at IS NULL AND f.aside = ''
 				WHERE NOT EXISTS (SELECT 1 FROM image_layers tl JOIN segment_twins t ON t.segment = tl.segment AND t.package = p.package
 					JOIN findings o ON o.package = t.twin AND o.vulnerability = f.vulnerability AND o.closed_at IS NULL WHERE tl.image = p.image)

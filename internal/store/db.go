@@ -124,14 +124,6 @@ func (d *DB) openSQLite(path string, alone bool) (err error) {
 		return err
 	}
 	d.path, d.writing = path, make(chan struct{}, 1)
-	if alone {
-		if err := makePrivate(path); err != nil {
-			return err
-		}
-		if d.alone, err = lockAlone(path); err != nil {
-			return err
-		}
-	}
 	// synchronous(FULL): what was told to be kept is kept after a power cut.
 	d.db, err = OpenSQLite(path, "_pragma=busy_timeout(30000)", "_pragma=journal_mode(WAL)", "_pragma=synchronous(FULL)",
 		"_pragma=foreign_keys(ON)", "_pragma=temp_store(MEMORY)", "_pragma=cache_size(-65536)", "_txlock=immediate")
@@ -139,25 +131,23 @@ func (d *DB) openSQLite(path string, alone bool) (err error) {
 		return err
 	}
 	d.db.SetMaxOpenConns(16)
-	return nil
+	if alone { // before anything is read; the file is there by now
+		d.alone, err = lockAlone(path)
+	}
+	return err
 }
 
 // OpenSQLite opens an SQLite file of the server, which is made when it is not there, for
 // the user of the server alone. params are those of the driver ("_pragma=…").
 func OpenSQLite(path string, params ...string) (*sql.DB, error) {
-	if err := makePrivate(path); err != nil {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
 		return nil, err
 	}
 	return sql.Open("sqlite", sqliteURI(path, params...))
-}
-
-// makePrivate makes a file that is not there, so that no other user can read it.
-func makePrivate(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return err
-	}
-	return f.Close()
 }
 
 // ErrInUse is wrapped by the error about an SQLite file that another server has.

@@ -192,10 +192,16 @@ func (b *lawbook) rulesOf(w *store.Watch, instead string, given []policy.Rule) (
 
 // evaluate asks rules about a report, after what VEX documents and waivers set aside.
 func (c *Court) evaluate(book *lawbook, mode policy.Mode, rules []policy.Rule, r *report.Report) (policy.Verdict, *policy.Input) {
-	in := r.PolicyInput(c.now())
-	policy.ApplyVEX(in, book.vex...)
-	policy.ApplyWaivers(in, book.waivers...)
+	in, _ := c.input(book, r)
 	return policy.Evaluate(in, mode, rules...), in
+}
+
+// input is what rules are asked about a report, and what is to be said of the VEX documents
+// and waivers that set some of it aside.
+func (c *Court) input(book *lawbook, r *report.Report) (*policy.Input, []policy.Remark) {
+	in := r.PolicyInput(c.now())
+	remarks := policy.ApplyVEX(in, book.vex...)
+	return in, append(remarks, policy.ApplyWaivers(in, book.waivers...)...)
 }
 
 // next is when a judgment has to be made anew, though nothing has changed.
@@ -387,9 +393,7 @@ func (c *Court) Judge(ctx context.Context, name string, r *report.Report) error 
 	if err != nil {
 		return err
 	}
-	in := r.PolicyInput(c.now())
-	remarks := policy.ApplyVEX(in, book.vex...)
-	remarks = append(remarks, policy.ApplyWaivers(in, book.waivers...)...)
+	in, remarks := c.input(book, r)
 	verdict := policy.Verdict{Decision: policy.Pass, Rules: []string{}, Violations: []policy.Violation{}}
 	asked := false
 	for i := range book.watches {

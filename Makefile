@@ -63,11 +63,11 @@ bench-fleet: ## measure a fleet of 100,000 images in PostgreSQL and SQLite
 chaos: ## kill, pause and cut off instances, and hold what they did against a calm server
 	scripts/chaos.sh $(TIMES)
 
-scaling: ## measure one, two and three instances, and what an image and an answer cost
-	scripts/scaling.sh
-
 chaos-short: ## the same once, in two minutes, as CI does
 	scripts/chaos.sh short
+
+scaling: ## measure one, two and three instances, and what an image and an answer cost
+	scripts/scaling.sh
 
 upgrade-test: ## run the tests of the version before (REV, by default the newest tag) on this one's tables
 	scripts/upgrade-test.sh $(REV)

@@ -222,19 +222,7 @@ func (p *chaosPostgres) must(program string, args ...string) {
 func (p *chaosPostgres) run(program string, args ...string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	cmd := asPostgres(ctx, p.bin, program, args...)
-	log, err := os.CreateTemp("", "strata-chaos-log-") // not a pipe, which the server would inherit
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(log.Name()) }()
-	defer log.Close()
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Run(); err != nil {
-		text, _ := os.ReadFile(log.Name())
-		return fmt.Errorf("%s %v: %w\n%s", program, args, err, text)
-	}
-	return nil
+	return runPostgres(ctx, p.bin, program, args...)
 }
 
 // sql asks the primary, and gives rows of columns with | between.

@@ -29,7 +29,7 @@ func TestChaosContainers(t *testing.T) {
 	w.firstImages()
 	stop := w.poll()
 	w.withdrawn(d, 0, 12*time.Second)
-	w.containerKilled(d, 1)
+	w.ended("a container is killed", 1, d.kill, d.start)
 	<-pushed
 	writeChaosFeed(t, w.mirror, true)
 	w.api.call("POST", "/api/v1/feeds/sync", nil, nil)
@@ -122,15 +122,11 @@ func (w *chaosWorld) withdrawn(d *chaosDocker, n int, after time.Duration) {
 	w.figure("a container has its network back: until it is ready", again.Seconds(), "s")
 }
 
-// containerKilled kills a container, and starts it again.
-func (w *chaosWorld) containerKilled(d *chaosDocker, n int) {
-	w.t.Helper()
-	i := w.cluster.instances[n]
-	w.cluster.eventually("it has work", func() bool { return w.pushed.Load() == int64(w.images) || len(w.scanning()) > 0 })
-	had := w.scanning()
-	d.run("kill", d.name(i))
-	w.takenOver("a container is killed", n, had)
+// kill kills the container of an instance, and start starts it again.
+func (d *chaosDocker) kill(i *chaosInstance) { d.run("kill", d.name(i)) }
+
+func (d *chaosDocker) start(i *chaosInstance) {
+	d.t.Helper()
 	d.run("start", d.name(i))
 	d.follow(i)
-	w.cluster.eventually("it is ready", func() bool { return w.cluster.ready() == chaosInstances })
 }

@@ -296,15 +296,21 @@ func (w *chaosWorld) faults() {
 	w.killed(2)
 }
 
-// killed kills an instance, waits until others have what it had, and starts it again.
+// killed kills an instance, as the loss of a machine does.
 func (w *chaosWorld) killed(n int) {
 	w.t.Helper()
-	i := w.cluster.instances[n]
+	w.ended("an instance is killed", n, (*chaosInstance).kill, (*chaosInstance).start)
+}
+
+// ended ends an instance that has work, waits until others have what it had, and starts it
+// again.
+func (w *chaosWorld) ended(what string, n int, kill, start func(*chaosInstance)) {
+	w.t.Helper()
 	w.cluster.eventually("it has work", func() bool { return w.pushed.Load() == int64(w.images) || len(w.scanning()) > 0 })
 	had := w.scanning()
-	i.kill()
-	w.takenOver("an instance is killed", n, had)
-	i.start()
+	kill(w.cluster.instances[n])
+	w.takenOver(what, n, had)
+	start(w.cluster.instances[n])
 	w.cluster.eventually("it is ready", func() bool { return w.cluster.ready() == chaosInstances })
 }
 

@@ -113,6 +113,24 @@ func asPostgres(ctx context.Context, path, name string, args ...string) *exec.Cm
 	return cmd
 }
 
+// runPostgres runs one of PostgreSQL's programs to its end. What it says is in the error,
+// by way of a file: a pipe would be inherited by a server that it starts, and never end.
+func runPostgres(ctx context.Context, bin, program string, args ...string) error {
+	cmd := asPostgres(ctx, bin, program, args...)
+	log, err := os.CreateTemp("", "strata-postgres-log-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(log.Name()) }()
+	defer log.Close()
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Run(); err != nil {
+		text, _ := os.ReadFile(log.Name())
+		return fmt.Errorf("%s %v: %w\n%s", program, args, err, text)
+	}
+	return nil
+}
+
 // ofPostgres makes a folder one of the user that PostgreSQL may run as.
 func ofPostgres(t *testing.T, dir string) {
 	t.Helper()

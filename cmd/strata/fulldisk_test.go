@@ -67,19 +67,8 @@ func (p *watchedPostgres) start(ctx context.Context) error {
 	return p.run(ctx, "pg_ctl", "-D", p.data, "-l", p.log, "-w", "-s", "-o", options, "start")
 }
 
-// run runs a program, whose words go to the log of the server, which outlives some.
 func (p *watchedPostgres) run(ctx context.Context, program string, args ...string) error {
-	f, err := os.OpenFile(p.log+"-programs", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	cmd := asPostgres(ctx, p.bin, program, args...)
-	cmd.Stdout, cmd.Stderr = f, f
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("%s: %w (%s)", program, err, f.Name())
-	}
-	return nil
+	return runPostgres(ctx, p.bin, program, args...)
 }
 
 // fullImage is an image with many packages, so that it needs room.

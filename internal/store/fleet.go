@@ -31,10 +31,14 @@ type fleet struct {
 
 	// gone is how many places of images are of none: with many, all is loaded anew.
 	gone int
-	// at is what is at the place of an image.
-	at []fleetImage
-	// bySegment and byLayer are where segments and layers are, by their place.
+	// at is what is at the place of an image, and there tells whether something is: it was
+	// not deleted, and has no other place.
+	at    []fleetImage
+	there []bool
+	// bySegment and byLayer are where segments and layers are, by their place. layersOf
+	// has, beside each position of bySegment, the place of the layer.
 	bySegment, byLayer [][]fleetPosition
+	layersOf           [][]int32
 }
 
 // places gives numbers to ids.
@@ -57,8 +61,6 @@ func (p *places) place(id int64) int32 {
 }
 
 type fleetImage struct {
-	// gone: it was deleted, or has another place.
-	gone   bool
 	base   int64
 	layers []fleetLayer
 	// repositories that it is in, each once.
@@ -259,8 +261,8 @@ func (d *DB) loadImages(ctx context.Context, f *fleet, ids string) error {
 		if err := scan(&id, &base); err != nil {
 			return err
 		}
-		m := f.image(id)
-		*m = fleetImage{base: base}
+		*f.image(id) = fleetImage{base: base}
+		f.there[f.images.of[id]] = true
 		return nil
 	})
 	if err != nil {
@@ -292,7 +294,7 @@ func (d *DB) loadImages(ctx context.Context, f *fleet, ids string) error {
 func (f *fleet) image(id int64) *fleetImage {
 	at := f.images.place(id)
 	for len(f.at) <= int(at) {
-		f.at = append(f.at, fleetImage{gone: true})
+		f.at, f.there = append(f.at, fleetImage{}), append(f.there, false)
 	}
 	return &f.at[at]
 }
@@ -303,12 +305,12 @@ func (f *fleet) addLayer(image, layer, chain, segment int64) {
 	at := fleetPosition{f.images.of[image], int32(len(m.layers))}
 	m.layers = append(m.layers, l)
 	for len(f.bySegment) < len(f.segments.ids) {
-		f.bySegment = append(f.bySegment, nil)
+		f.bySegment, f.layersOf = append(f.bySegment, nil), append(f.layersOf, nil)
 	}
 	for len(f.byLayer) < len(f.layers.ids) {
 		f.byLayer = append(f.byLayer, nil)
 	}
-	f.bySegment[l.segment] = append(f.bySegment[l.segment], at)
+	f.bySegment[l.segment], f.layersOf[l.segment] = append(f.bySegment[l.segment], at), append(f.layersOf[l.segment], l.layer)
 	f.byLayer[l.layer] = append(f.byLayer[l.layer], at)
 }
 
@@ -319,7 +321,7 @@ func (f *fleet) drop(id int64) {
 		return
 	}
 	delete(f.images.of, id)
-	f.at[at] = fleetImage{gone: true}
+	f.at[at], f.there[at] = fleetImage{}, false
 	f.gone++
 }
 
@@ -360,11 +362,7 @@ func (d *DB) repositoriesOf(ctx context.Context, f *fleet, scope []string) ([]fl
 
 // seen tells whether an image is there for who asks.
 func (f *fleet) seen(image int32, scope []string, repositories []fleetRepository) bool {
-	m := &f.at[image]
-	if m.gone {
-		return false
-	}
-	return scope == nil || slices.ContainsFunc(m.repositories, func(at int32) bool { return repositories[at].inScope })
+	return f.there[image] && (scope == nil || slices.ContainsFunc(f.at[image].repositories, func(at int32) bool { return repositories[at].inScope }))
 }
 
 // inList are ids with commas, for IN; "NULL", which nothing is in, for none.
@@ -385,5 +383,5 @@ func inList(ids []int64) string {
 // clear forgets all.
 func (f *fleet) clear() {
 	f.images, f.segments, f.layers, f.chains, f.repositories = places{}, places{}, places{}, places{}, places{}
-	f.at, f.bySegment, f.byLayer, f.changes, f.gone = nil, nil, nil, fleetChanges{}, 0
+	f.at, f.there, f.bySegment, f.byLayer, f.layersOf, f.changes, f.gone = nil, nil, nil, nil, nil, fleetChanges{}, 0
 }

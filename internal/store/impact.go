@@ -350,14 +350,16 @@ func (a *asked) hide(segment int64, k hiddenKey, how hiddenHow) {
 	}
 }
 
-// hits gives all that images have of the packages of a segment to a function.
+// hits gives all that images have of the packages of a segment to a function, which keeps
+// no hit: the next one takes its place.
 func (a *asked) hits(s *heldSegment, image func(int32) bool, each func(*hit)) {
+	var h hit
 	for _, at := range a.fleet.positions(s.segment) {
 		if !image(at.image) {
 			continue
 		}
 		for _, p := range s.packages {
-			h := hit{fleetPosition: at, pkg: p, state: inventory.Present, stateAt: -1, aside: a.asideOf(at.image, p)}
+			h = hit{fleetPosition: at, pkg: p, state: inventory.Present, stateAt: -1, aside: a.asideOf(at.image, p)}
 			full := false
 			if len(a.hidden) > 0 {
 				for _, how := range a.hidden[hiddenKey{at.image, at.position, p}] {
@@ -490,8 +492,7 @@ func (c *Counts) add(rank int) {
 // countLayers is how many layers has.
 func (a *asked) countLayers() (n int) {
 	seen := make([]bool, len(a.fleet.layers.ids))
-	count := func(at fleetPosition, packages []heldPackage) {
-		l := a.fleet.at[at.image].layers[at.position].layer
+	count := func(at fleetPosition, l int32, packages []heldPackage) {
 		if !seen[l] && (packages == nil || slices.ContainsFunc(packages, func(p heldPackage) bool { return a.asideOf(at.image, p) == "" })) {
 			seen[l] = true
 			n++
@@ -499,13 +500,17 @@ func (a *asked) countLayers() (n int) {
 	}
 	for _, at := range a.positions {
 		if a.counts(at.image) {
-			count(at, nil)
+			count(at, a.fleet.at[at.image].layers[at.position].layer, nil)
 		}
 	}
 	for i := range a.held {
-		for _, at := range a.fleet.positions(a.held[i].segment) {
+		place, ok := a.fleet.segments.of[a.held[i].segment]
+		if !ok {
+			continue
+		}
+		for n, at := range a.fleet.bySegment[place] {
 			if a.counts(at.image) {
-				count(at, a.held[i].packages)
+				count(at, a.fleet.layersOf[place][n], a.held[i].packages)
 			}
 		}
 	}

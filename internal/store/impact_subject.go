@@ -333,7 +333,7 @@ func (d *DB) uponBase(ctx context.Context, a *asked, name string) error {
 		top := layers[len(layers)-1]
 		for _, p := range f.byLayer[top.layer] {
 			m := &f.at[p.image]
-			if p.image == at || m.gone || m.layers[p.position].chain != top.chain || slices.Contains(bases, f.images.ids[p.image]) {
+			if p.image == at || !f.there[p.image] || m.layers[p.position].chain != top.chain || slices.Contains(bases, f.images.ids[p.image]) {
 				continue
 			}
 			a.positions = append(a.positions, p)

@@ -25,6 +25,9 @@ func (d *DB) sightOf(ctx context.Context, f *fleet, scope []string) (*sight, err
 
 // sees tells whether an image, by its place, is there for who asks.
 func (s *sight) sees(image int32) bool {
+	if s.scope == nil {
+		return s.fleet.there[image]
+	}
 	if s.known[image] == 0 {
 		s.known[image] = 2
 		if s.fleet.seen(image, s.scope, s.repositories) {

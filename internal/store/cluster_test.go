@@ -173,7 +173,7 @@ func TestPostgresSettings(t *testing.T) {
 		}
 		return value
 	}
-	if got := show(location, "idle_in_transaction_session_timeout"); got != "15s" {
+	if got := show(location, "idle_in_transaction_session_timeout"); got != "10s" {
 		t.Error(got)
 	}
 	if got := show(location+"&lock_timeout=7s", "lock_timeout"); got != "7s" {

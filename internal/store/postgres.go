@@ -29,7 +29,8 @@ const (
 // sessionSettings are what each connection to PostgreSQL is given, unless the URL says
 // otherwise. Nothing of them is reached in a server that works: an instance that is
 // stopped in the middle of a transaction, or whose machine or network is gone, is to hold
-// its locks for seconds, not for the two hours after which TCP notices. Those of TCP are
+// its locks for seconds, not for the two hours after which TCP notices: for no longer than
+// others need to see that it is silent (SilentAfter), and a little. Those of TCP are
 // for the side of PostgreSQL; over a socket of this machine they mean nothing. Statements
 // are not compiled: that takes a second for those that look dear, longer than they do.
 func sessionSettings() map[string]string {
@@ -37,7 +38,7 @@ func sessionSettings() map[string]string {
 		"jit":                                 "off",
 		"statement_timeout":                   "15min",
 		"lock_timeout":                        "2min",
-		"idle_in_transaction_session_timeout": "15s",
+		"idle_in_transaction_session_timeout": "10s",
 		"tcp_keepalives_idle":                 "10",
 		"tcp_keepalives_interval":             "5",
 		"tcp_keepalives_count":                "2",

@@ -58,6 +58,9 @@ type chaosWorld struct {
 	receiver *chaosReceiver
 	cluster  *chaosCluster
 	api      *chaosAPI
+	// calmAPI is that of the calm server, once it was started; stopCalm ends it.
+	calmAPI  *chaosAPI
+	stopCalm func()
 	// least is how many images are pushed at least.
 	least int
 
@@ -66,6 +69,8 @@ type chaosWorld struct {
 	excused [][2]time.Time
 	asked   []chaosAnswer
 	pushed  atomic.Int64
+	// hurried lets images be pushed without a pause, so that every instance has work.
+	hurried atomic.Bool
 	// digests are of the images whose push has begun, and hit is how many of these have
 	// what chaosImpact asks for. told is the most images that an answer to it had.
 	digests   map[string]bool
@@ -125,10 +130,14 @@ func (w *chaosWorld) push() (pushed func()) {
 	const pace = 400 * time.Millisecond
 	enough, done := make(chan struct{}), make(chan struct{})
 	more := func(n int) bool {
+		wait := pace
+		if w.hurried.Load() {
+			wait = 0
+		}
 		select {
 		case <-enough:
 			return n < w.least
-		case <-time.After(pace):
+		case <-time.After(wait):
 			return true
 		}
 	}
@@ -282,6 +291,7 @@ func (w *chaosWorld) faults() {
 		for _, i := range c.instances {
 			i.setCut(true)
 		}
+		w.startCalm() // while the machine has little to do
 		time.Sleep(time.Minute)
 		for _, i := range c.instances {
 			i.setCut(false)
@@ -336,6 +346,8 @@ func (w *chaosWorld) ended(n int, e ending) {
 func (w *chaosWorld) caught(i *chaosInstance, hold, goOn func(*chaosInstance)) (had []string) {
 	w.t.Helper()
 	id := w.instance(i)
+	w.hurried.Store(true)
+	defer w.hurried.Store(false)
 	w.cluster.eventually("it has work", func() bool {
 		hold(i)
 		if had = w.workOf(id); len(had) > 0 {
@@ -483,13 +495,25 @@ func (w *chaosWorld) check() {
 	w.say("%d images, %d violations: as on a calm server, each byte", len(got.Reports), len(got.Violations))
 }
 
-// calm is what one server on SQLite knows that is left in peace.
+// startCalm starts the calm server: one on SQLite that is left in peace.
+func (w *chaosWorld) startCalm() {
+	w.t.Helper()
+	s := startServer(w.t, w.t.TempDir(), "--mirror", w.mirror, "--kev", "none", "--epss", "none", "--ecosystem", "npm", "--crawl-every", "1h", "--sync-every", "1h")
+	w.calmAPI = &chaosAPI{t: w.t, client: &http.Client{Timeout: time.Minute}, url: s.url, token: s.setup(w.t)}
+	w.calmAPI.setUp("http://"+w.registry.address, "")
+	w.stopCalm = func() { s.stop(w.t) }
+}
+
+// calm is what the calm server knows of all that was pushed and told.
 func (w *chaosWorld) calm() chaosResult {
 	w.t.Helper()
-	dir := w.t.TempDir()
-	s := startServer(w.t, dir, "--mirror", w.mirror, "--kev", "none", "--epss", "none", "--ecosystem", "npm", "--crawl-every", "1h", "--sync-every", "1h")
-	a := &chaosAPI{t: w.t, client: &http.Client{Timeout: time.Minute}, url: s.url, token: s.setup(w.t)}
-	a.setUp("http://"+w.registry.cable.address(), "")
+	if w.calmAPI == nil {
+		w.startCalm()
+	}
+	defer w.stopCalm()
+	a := w.calmAPI
+	a.call("POST", "/api/v1/feeds/sync", nil, nil)
+	a.call("POST", "/api/v1/registries/fleet/crawl", nil, nil)
 	var before string
 	w.cluster.eventually("the calm server has all", func() bool {
 		type manifest struct{ State string }
@@ -505,7 +529,6 @@ func (w *chaosWorld) calm() chaosResult {
 		time.Sleep(time.Second)
 		return same && len(chaosPages[struct{}](a, "/api/v1/images?")) == int(w.pushed.Load())
 	})
-	defer s.stop(w.t)
 	return a.result()
 }
 

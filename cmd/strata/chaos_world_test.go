@@ -221,6 +221,8 @@ type chaosAPI struct {
 	client *http.Client
 	url    string
 	token  string
+	// registry is where the images are, for this server: HOST:PORT.
+	registry string
 }
 
 // call asks until there is an answer, and wants it to be a good one.
@@ -289,6 +291,7 @@ func chaosPages[T any](a *chaosAPI, path string) (out []T) {
 // setUp makes the registry, a policy, a receiver where one is given, and a watch.
 func (a *chaosAPI) setUp(registry, receiver string) {
 	a.t.Helper()
+	a.registry = strings.TrimPrefix(registry, "http://")
 	a.call("PUT", "/api/v1/policies/chaos", map[string]string{"text": "name: chaos\nrules:\n  - name: grave\n    when: finding.severity_rank >= severity('high')\n    action: fail\n"}, nil)
 	watch := map[string]any{"policies": []string{"chaos"}, "scope": map[string]any{}}
 	if receiver != "" {
@@ -326,7 +329,8 @@ func (a *chaosAPI) result() chaosResult {
 		if err != nil {
 			a.t.Fatal(err)
 		}
-		r.Reports[name] = syncedAt.ReplaceAllString(string(text), `"updated": "then"`)
+		// The calm server has a cable of its own to the registry.
+		r.Reports[name] = strings.ReplaceAll(syncedAt.ReplaceAllString(string(text), `"updated": "then"`), a.registry, "registry")
 	}
 	type violation struct {
 		Image                                                 int64

@@ -135,7 +135,8 @@ func (w *watch) ownLeft(ctx context.Context) error {
 }
 
 // release lets the jobs be done again that an instance is noted to work on: all, or the one
-// with an id (0 is all). Those that were tried often enough are given up.
+// with an id (0 is all). They keep their place in the queue, before what came after them.
+// Those that were tried often enough are given up.
 func (q *Queue) release(ctx context.Context, instance string, id int64) (int64, error) {
 	query := releasePostgres
 	if q.o.DB.Pool() == nil {
@@ -150,14 +151,12 @@ const (
 	releasePostgres = `UPDATE river_job SET
 		state = CASE WHEN metadata ? 'cancel_attempted_at' THEN 'cancelled' WHEN attempt >= max_attempts THEN 'discarded' ELSE 'available' END::river_job_state,
 		finalized_at = CASE WHEN metadata ? 'cancel_attempted_at' OR attempt >= max_attempts THEN now() END,
-		scheduled_at = now(),
 		errors = array_append(errors, jsonb_build_object('at', now(), 'attempt', attempt, 'error', 'the instance that did it is heard of no more', 'trace', ''))
 		WHERE state = 'running' AND attempted_by[array_upper(attempted_by, 1)] = $1 AND (id = $2 OR $2 = 0)`
 	// There is one instance on SQLite: what is noted of another, an earlier one left.
 	releaseSQLite = `UPDATE river_job SET
 		state = CASE WHEN json_type(metadata, '$.cancel_attempted_at') IS NOT NULL THEN 'cancelled' WHEN attempt >= max_attempts THEN 'discarded' ELSE 'available' END,
 		finalized_at = CASE WHEN json_type(metadata, '$.cancel_attempted_at') IS NOT NULL OR attempt >= max_attempts THEN datetime('now', 'subsec') END,
-		scheduled_at = datetime('now', 'subsec'),
 		errors = jsonb(json_insert(json(coalesce(errors, jsonb('[]'))), '$[#]', json_object('at', strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), 'attempt', attempt, 'error', 'the instance that did it is heard of no more', 'trace', '')))
 		WHERE state = 'running' AND (json_extract(attempted_by, '$[#-1]') <> $1 AND $2 = 0 OR id = $2)`
 )

@@ -130,7 +130,8 @@ func (d *DB) findingConditions(ctx context.Context, s *sight, q *FindingQuery) (
 		w.add(`f.vulnerability IN (SELECT n.vulnerability FROM vulnerability_names n WHERE n.name = ?)`, strings.ToUpper(q.Vulnerability))
 	}
 	if q.Package != "" {
-		w.add(`f.package IN (SELECT k.id FROM packages k WHERE k.name = ?)`, q.Package)
+		named, values := packagesNamed([]string{q.Package})
+		w.add(`f.package IN (`+named+`)`, values...)
 	}
 	if q.Severity > 0 {
 		w.add(`f.severity >= ?`, q.Severity)

@@ -153,26 +153,31 @@ func (d *DB) packageSubject(ctx context.Context, q *ImpactQuery) (*subject, erro
 		return nil, err
 	}
 	s := &subject{packages: map[int64]*ImpactPackage{}, others: map[int64]string{}, uncompared: map[int64]string{}}
-	err = d.each(ctx, `SELECT id, type, name, version, purl, ecosystem FROM packages WHERE name IN (`+placeholders(2, len(names))+`) AND ($1 = '' OR type = $1)`,
-		append([]any{typ}, anys(names)...), func(scan func(...any) error) error {
-			p := &ImpactPackage{}
-			if err := scan(&p.ID, &p.Type, &p.Name, &p.Version, &p.PURL, &p.Ecosystem); err != nil {
-				return err
-			}
-			if !fits(p.PURL) {
-				return nil
-			}
-			in, err := inRange(p, bounds)
-			switch {
-			case err != nil:
-				s.uncompared[p.ID] = p.Version
-			case in:
-				s.packages[p.ID] = p
-			default:
-				s.others[p.ID] = p.Version
-			}
+	w := &where{}
+	named, values := packagesNamed(names)
+	w.add(`p.id IN (`+named+`)`, values...)
+	if typ != "" {
+		w.add(`p.type = ?`, typ)
+	}
+	err = d.each(ctx, `SELECT p.id, p.type, p.name, p.version, p.purl, p.ecosystem FROM packages p WHERE `+w.String(), w.args, func(scan func(...any) error) error {
+		p := &ImpactPackage{}
+		if err := scan(&p.ID, &p.Type, &p.Name, &p.Version, &p.PURL, &p.Ecosystem); err != nil {
+			return err
+		}
+		if !fits(p.PURL) {
 			return nil
-		})
+		}
+		in, err := inRange(p, bounds)
+		switch {
+		case err != nil:
+			s.uncompared[p.ID] = p.Version
+		case in:
+			s.packages[p.ID] = p
+		default:
+			s.others[p.ID] = p.Version
+		}
+		return nil
+	})
 	s.unknown = fmt.Errorf("package %s%s: %w", q.PURL, q.Name, ErrNotFound)
 	if err == nil && len(s.packages)+len(s.others)+len(s.uncompared) == 0 {
 		err = s.unknown

@@ -636,6 +636,56 @@ func TestImpactQuestions(t *testing.T) {
 	}
 }
 
+// Names are compared as their ecosystems do.
+func TestImpactNames(t *testing.T) {
+	onEngines(t, func(t *testing.T, db *DB) {
+		for i, p := range []struct{ typ, ecosystem, name, purl, key string }{
+			{"pypi", "PyPI", "Flask", "pkg:pypi/flask@1", "flask"},
+			{"npm", "npm", "Flask", "pkg:npm/Flask@1", "Flask"},
+			{"nuget", "NuGet", "Newtonsoft.Json", "pkg:nuget/Newtonsoft.Json@1", "newtonsoft.json"},
+			{"deb", "Debian:12", "python3-flask", "pkg:deb/debian/python3-flask@1", "flask"}, // by its source
+		} {
+			if _, err := db.db.ExecContext(t.Context(), `INSERT INTO packages (id, key, type, ecosystem, name, version, arch, purl, source_name, source_version, known_as) VALUES ($1, $2, $3, $4, $5, '1', '', $6, '', '', '')`,
+				i+1, []byte{byte(i)}, p.typ, p.ecosystem, p.name, p.purl); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := db.db.ExecContext(t.Context(), `INSERT INTO package_keys (ecosystem, name, package) VALUES ($1, $2, $3)`, p.ecosystem, p.key, i+1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, c := range []struct {
+			query ImpactQuery
+			want  []int64
+		}{
+			{ImpactQuery{Name: "flask"}, []int64{1}},
+			{ImpactQuery{Name: "FLASK"}, []int64{1}},
+			{ImpactQuery{Name: "Flask"}, []int64{1, 2}},
+			{ImpactQuery{Name: "Flask", Type: "npm"}, []int64{2}},
+			{ImpactQuery{PURL: "pkg:pypi/flask"}, []int64{1}},
+			{ImpactQuery{PURL: "pkg:pypi/Flask@1"}, []int64{1}},
+			{ImpactQuery{PURL: "pkg:npm/flask"}, nil},
+			{ImpactQuery{Name: "newtonsoft.json"}, []int64{3}},
+			{ImpactQuery{Name: "python3-flask"}, []int64{4}},
+		} {
+			s, err := db.packageSubject(t.Context(), &c.query)
+			if err != nil && !errors.Is(err, ErrNotFound) {
+				t.Fatal(err)
+			}
+			var got []int64
+			if err == nil {
+				got = sortedIDs(s.packages)
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("%+v: %v, want %v", c.query, got, c.want)
+			}
+		}
+		rows, err := db.PackageVersions(t.Context(), "fla", "", nil, 10)
+		if err != nil || len(rows) != 2 {
+			t.Errorf("packages that begin with fla: %+v, %v", rows, err)
+		}
+	})
+}
+
 func TestVersionRange(t *testing.T) {
 	for _, c := range []struct {
 		ecosystem, version, bounds string

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 
+	"strata/internal/advisory"
 	"strata/internal/inventory"
 )
 
@@ -91,7 +93,7 @@ type PackageKey struct {
 func (d *DB) PackageVersions(ctx context.Context, prefix, typ string, after *PackageKey, limit int) ([]PackageRow, error) {
 	w := &where{}
 	if prefix != "" {
-		w.add(`p.name LIKE ? ESCAPE '\'`, likeEscape(prefix)+"%")
+		w.add(`LOWER(p.name) LIKE ? ESCAPE '\'`, strings.ToLower(likeEscape(prefix))+"%")
 	}
 	if typ != "" {
 		w.add(`p.type = ?`, typ)
@@ -150,4 +152,18 @@ func (d *DB) Licenses(ctx context.Context, class, after string, limit int) ([]Li
 		out = append(out, r)
 	}
 	return out, rows.Err()
+}
+
+// packagesNamed selects the ids of the packages that have one of the names, as their
+// ecosystems compare these: Flask is flask on PyPI. The marks are for the values.
+func packagesNamed(names []string) (query string, values []any) {
+	marks := strings.TrimSuffix(strings.Repeat("?, ", len(names)), ", ")
+	query, values = `SELECT id FROM packages WHERE name IN (`+marks+`)`, anys(names)
+	for _, x := range []struct{ typ, ecosystem string }{{"pypi", "PyPI"}, {"nuget", "NuGet"}, {"composer", "Packagist"}, {"hex", "Hex"}, {"swift", "SwiftURL"}} {
+		for _, name := range names {
+			values = append(values, advisory.NormalizeName(x.ecosystem, name))
+		}
+		query += ` UNION ALL SELECT n.id FROM package_keys k JOIN packages n ON n.id = k.package AND n.type = '` + x.typ + `' WHERE k.ecosystem = '` + x.ecosystem + `' AND k.name IN (` + marks + `)`
+	}
+	return query, values
 }

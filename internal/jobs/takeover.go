@@ -72,14 +72,19 @@ func (w *watch) look(ctx context.Context) error {
 	if now.Sub(w.since) < store.SilentAfter {
 		return nil
 	}
-	if err := w.ownLeft(ctx); err != nil {
+	const most = 1000
+	running, err := w.q.List(ctx, Filter{States: []State{Running}, Limit: most})
+	if err != nil {
+		return err
+	}
+	if err := w.ownLeft(ctx, running); err != nil {
 		return err
 	}
 	for _, instance := range gone {
 		if w.q.o.DB.Pool() == nil || instance == w.q.o.Instance {
 			continue
 		}
-		n, err := w.q.release(ctx, instance, 0)
+		n, err := w.takeOver(ctx, instance, running)
 		if err != nil {
 			return fmt.Errorf("jobs of %s: %w", instance, err)
 		}
@@ -88,6 +93,29 @@ func (w *watch) look(ctx context.Context) error {
 		}
 	}
 	return w.overdue(ctx)
+}
+
+// takeOver lets the jobs be done again that an instance did which is gone. Its claims end
+// first: a job that is done again before they have would find that another has them, and
+// end; what is made of them later (overdue) has to queue behind all that has come since.
+func (w *watch) takeOver(ctx context.Context, instance string, running []Listed) (int64, error) {
+	others := map[string]bool{} // are at work on a manifest that the gone one was, too
+	for i := range running {
+		if running[i].Kind == Scan && running[i].Instance != instance {
+			others[running[i].Key] = true
+		}
+	}
+	var claims []int64
+	for i := range running {
+		j := &running[i]
+		if id, err := strconv.ParseInt(j.Key, 10, 64); err == nil && j.Kind == Scan && j.Instance == instance && !others[j.Key] {
+			claims = append(claims, id)
+		}
+	}
+	if err := w.q.o.DB.ExpireManifests(ctx, claims); err != nil {
+		return 0, err
+	}
+	return w.q.release(ctx, instance, 0)
 }
 
 // overdue makes jobs of manifests whose claim has run out.
@@ -106,12 +134,8 @@ func (w *watch) overdue(ctx context.Context) error {
 
 // ownLeft releases jobs that are noted as running here and are not worked on: the note of
 // their end was lost with the database's connection.
-func (w *watch) ownLeft(ctx context.Context) error {
-	const most, patience = 1000, 30 * time.Second
-	running, err := w.q.List(ctx, Filter{States: []State{Running}, Limit: most})
-	if err != nil {
-		return err
-	}
+func (w *watch) ownLeft(ctx context.Context, running []Listed) error {
+	const patience = 30 * time.Second
 	left := map[int64]time.Time{}
 	for i := range running {
 		j := &running[i]

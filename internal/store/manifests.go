@@ -96,6 +96,18 @@ func (d *DB) KeepManifest(ctx context.Context, m *ClaimedManifest, ttl time.Dura
 	return nil
 }
 
+// ExpireManifests ends claims before their time: who had them is heard of no more. Whoever
+// it was can't write any results when another has claimed them since.
+func (d *DB) ExpireManifests(ctx context.Context, ids []int64) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	if _, err := d.db.ExecContext(ctx, `UPDATE manifests SET due_at = $1 WHERE id IN (`+inList(ids)+`) AND state = 'scanning' AND due_at > $1`, d.now().UnixMicro()); err != nil {
+		return fmt.Errorf("claims of manifests: %w", err)
+	}
+	return nil
+}
+
 // stillClaimed makes sure in a transaction that a claim has not passed, and doesn't until
 // its end; nil claims nothing.
 func stillClaimed(ctx context.Context, tx *sql.Tx, m *ClaimedManifest) error {

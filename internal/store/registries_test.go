@@ -156,7 +156,21 @@ func TestClaimManifest(t *testing.T) {
 		if err != nil || third == nil || third.Attempts != 1 {
 			t.Fatalf("%+v, %v", third, err)
 		}
-		if err := db.ScanEnded(ctx, third, ScanOutcome{State: "scanned", MediaType: "application/y"}); err != nil {
+		// It is known to be gone before its claim has run out.
+		if err := db.ExpireManifests(ctx, due); err != nil {
+			t.Fatal(err)
+		}
+		fourth, err := db.ClaimManifest(ctx, due[0], time.Minute)
+		if err != nil || fourth == nil || fourth.Fence <= third.Fence {
+			t.Fatalf("%+v, %v", fourth, err)
+		}
+		if err := db.ScanEnded(ctx, third, ScanOutcome{State: "parked", Reason: "zombie"}); !errors.Is(err, ErrConflict) {
+			t.Errorf("ended by the third: %v", err)
+		}
+		if err := db.ScanEnded(ctx, fourth, ScanOutcome{State: "scanned", MediaType: "application/y"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(db.ExpireManifests(ctx, due), db.ExpireManifests(ctx, nil)); err != nil {
 			t.Fatal(err)
 		}
 		m, err := db.Manifest(ctx, due[0])

@@ -410,6 +410,9 @@ func (c *Court) Judge(ctx context.Context, name string, r *report.Report) error 
 	if err != nil {
 		return err
 	}
+	// Waivers and rules know images by the names of the server, wherever they were had from.
+	defer func(reference string) { r.Image.Reference = reference }(r.Image.Reference)
+	r.Image.Reference = name
 	in, remarks := c.input(book, r)
 	verdict := policy.Verdict{Decision: policy.Pass, Rules: []string{}, Violations: []policy.Violation{}}
 	asked := false

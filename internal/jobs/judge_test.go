@@ -311,6 +311,29 @@ func TestJudgeIgnoredByOne(t *testing.T) {
 	}
 }
 
+// The report of an image and its violations know it by the same name, that of the server,
+// whatever the registry's address is.
+func TestReportIsJudgedByName(t *testing.T) {
+	c := newCourtTest(t, t.TempDir()+"/strata.db")
+	c.document(store.WaiversDocument, "waivers", "waivers:\n  - package: lodash\n    scope: {images: [r.example/a/b]}\n    reason: not used\n")
+	id := c.put("r.example/a/b:1", lodashPicture)
+	r, err := c.Reports.Report(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const scanned = "127.0.0.1:5000/a/b:1"
+	r.Image.Reference = scanned
+	if err := c.Judge(t.Context(), "r.example/a/b:1", r); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(r.Packages, func(p report.Package) bool { return p.Name == "lodash" && p.Suppressed != nil }) {
+		t.Errorf("what is waived by name counts: %+v", r.Packages)
+	}
+	if r.Image.Reference != scanned {
+		t.Errorf("the report is of %s", r.Image.Reference)
+	}
+}
+
 func TestCheckDocument(t *testing.T) {
 	for _, d := range []store.Document{
 		{Kind: store.PolicyDocument, Name: "x", Text: "name: x\nrules:\n  - name: a\n    when: findng.kev\n"},

@@ -164,7 +164,7 @@ func (s *scaling) scan(registry string, n int) {
 	instances, postgres := s.used()
 	wal := sql("SELECT pg_current_wal_lsn()")[0]
 	start := time.Now()
-	if status, body := s.instances[0].do(s.t, s.token, "POST", "/api/v1/registries", map[string]any{"name": "fleet", "url": registry}); status != http.StatusCreated {
+	if status, body := s.instances[0].do(s.t, s.token, "POST", "/api/v1/registries", map[string]any{"name": "fleet", "url": registry, "settings": map[string]any{"rate": 10000}}); status != http.StatusCreated {
 		s.t.Fatalf("%d %s", status, body)
 	}
 	waitUntil(s.t, "all are scanned and matched", 20*time.Minute, func() bool {

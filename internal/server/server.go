@@ -27,6 +27,7 @@ import (
 	"strata/internal/jobs"
 	"strata/internal/report"
 	"strata/internal/store"
+	"strata/internal/web"
 )
 
 // Options of New. DB is needed; the rest of the zero value is useful.
@@ -80,6 +81,8 @@ type Server struct {
 	handler  http.Handler
 	metrics  *metrics
 	progress recent[[]store.RegistryProgress]
+	// site is the pages.
+	site *web.Site
 	// queue is that of this instance; nil until there is one.
 	queue *jobs.Queue
 	// draining is set when the server stops.
@@ -140,6 +143,9 @@ func New(o Options) (*Server, error) {
 	s.api = humago.New(s.mux, config)
 	s.api.UseMiddleware(s.authorise)
 	s.routes()
+	if err := s.registerPages(); err != nil {
+		return nil, fmt.Errorf("server: %w", err)
+	}
 	s.handler = s.frame(s.authenticate(http.HandlerFunc(s.route)))
 	return s, nil
 }

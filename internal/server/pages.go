@@ -1,0 +1,30 @@
+package server
+
+import (
+	"context"
+	"errors"
+
+	"strata/internal/report"
+	"strata/internal/web"
+)
+
+// registerPages puts the pages beside the API, which they ask within the process.
+func (s *Server) registerPages() (err error) {
+	s.site, err = web.New(web.Options{API: s.mux, Report: s.pageReport, Version: s.o.Version, Log: s.o.Log, Now: s.o.Now})
+	if err == nil {
+		s.site.Register(s.mux)
+	}
+	return err
+}
+
+// pageReport is the report of an image for its page: that of the API.
+func (s *Server) pageReport(ctx context.Context, image int64) (*report.Report, error) {
+	if s.o.Reports == nil {
+		return nil, errors.New("this server makes no reports")
+	}
+	r, err := s.judged(ctx, image)
+	if err != nil {
+		return nil, err
+	}
+	return r, s.limitReport(ctx, r)
+}

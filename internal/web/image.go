@@ -1,0 +1,309 @@
+package web
+
+import (
+	"cmp"
+	"errors"
+	"math"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+
+	"strata/internal/advisory"
+	"strata/internal/inventory"
+	"strata/internal/policy"
+	"strata/internal/report"
+	"strata/internal/store"
+)
+
+// A listPage is one page of a list.
+type listPage[T any] struct {
+	Items []T    `json:"items"`
+	Next  string `json:"next"`
+	// URL of the page, for addresses of other pages and orders.
+	URL *url.URL `json:"-"`
+}
+
+// images is the list of images.
+func (s *Site) images(v *visit) error {
+	data := struct {
+		listPage[store.ImageRow]
+		Query      url.Values
+		Registries []string
+	}{Query: v.r.URL.Query()}
+	data.URL = v.r.URL
+	if err := v.get("/images", v.asked("q", "registry", "repository", "tag", "platform", "severity", "sort", "untagged", "cursor"), &data.listPage); err != nil {
+		return err
+	}
+	v.show(http.StatusOK, "images", "Images", data)
+	return nil
+}
+
+// asked is what of the query goes on to the API, without what is empty.
+func (v *visit) asked(names ...string) url.Values {
+	out := url.Values{}
+	for _, name := range names {
+		if value := v.r.URL.Query().Get(name); value != "" {
+			out.Set(name, value)
+		}
+	}
+	return out
+}
+
+// A stackLayer is a layer in the picture of an image.
+type stackLayer struct {
+	store.LayerRow
+	Instruction string
+	// Worst finding in what it introduces and ships; empty for none. Findings is how many.
+	Worst    advisory.Severity
+	Findings int
+	// Height is a class of heights, 1 to 9, by the logarithm of the size.
+	Height   int
+	Selected bool
+}
+
+// An imagePage is all that the page of an image shows.
+type imagePage struct {
+	Image  store.ImageDetail
+	Report *report.Report
+	// Stack are the layers, the topmost first, as they lie upon each other.
+	Stack []stackLayer
+	// Layer is the one that is looked at; nil for all.
+	Layer *stackLayer
+	Tab   string
+	// Findings, Packages are those of the tab, of Layer where there is one.
+	Findings []report.Finding
+	Packages []report.Package
+	Licenses []licenseRow
+	// More is how many are not shown, of All.
+	More, All int
+	Fate      map[int][]report.Package
+	URL       *url.URL
+	Filter    imageFilter
+}
+
+// An imageFilter is what of an image is shown.
+type imageFilter struct {
+	Severity string
+	Text     string
+	// Gone shows what later layers shadow or remove, and what is set aside.
+	Gone bool
+}
+
+// A licenseRow is a licence in an image.
+type licenseRow struct {
+	Expression string
+	Class      string
+	Packages   []report.Package
+}
+
+// tabs are those of the page of an image.
+func tabs() []string {
+	return []string{"findings", "packages", "licences", "verdict", "history", "downloads"}
+}
+
+// image is the page of an image.
+func (s *Site) image(v *visit) error {
+	id, err := strconv.ParseInt(v.r.PathValue("id"), 10, 64)
+	if err != nil {
+		return notFound("image " + v.r.PathValue("id"))
+	}
+	p := &imagePage{URL: v.r.URL, Tab: v.r.FormValue("tab"), Filter: imageFilter{Severity: v.r.FormValue("severity"), Text: v.r.FormValue("q"), Gone: v.r.FormValue("gone") != ""}}
+	if !slices.Contains(tabs(), p.Tab) {
+		p.Tab = tabs()[0]
+	}
+	if err := v.get("/images/"+strconv.FormatInt(id, 10), nil, &p.Image); err != nil {
+		return err
+	}
+	if p.Report, err = v.o.Report(v.r.Context(), id); err != nil {
+		return err
+	}
+	p.stack(v.r.FormValue("layer"))
+	p.pick()
+	v.show(http.StatusOK, "image", imageName(&p.Image.ImageRow), p)
+	return nil
+}
+
+func notFound(what string) error {
+	return &apiError{Status: http.StatusNotFound, Detail: what + " is not there"}
+}
+
+// imageName is what people call an image.
+func imageName(r *store.ImageRow) string {
+	if len(r.Names) > 0 {
+		return r.Names[0]
+	}
+	return r.Reference
+}
+
+// stack makes the picture of the layers.
+func (p *imagePage) stack(selected string) {
+	worst, counts := map[int]advisory.Severity{}, map[int]int{}
+	for i := range p.Report.Findings {
+		f := &p.Report.Findings[i]
+		if !f.Active() || f.Kind == report.KindEndOfLife {
+			continue
+		}
+		counts[f.Layer]++
+		if f.Severity.Rank() > worst[f.Layer].Rank() || counts[f.Layer] == 1 {
+			worst[f.Layer] = f.Severity
+		}
+	}
+	for i := range slices.Backward(p.Image.LayerRows) {
+		l := &p.Image.LayerRows[i]
+		p.Stack = append(p.Stack, stackLayer{
+			LayerRow: *l, Instruction: cmp.Or(report.Instruction(l.CreatedBy), "no instruction was recorded"),
+			Worst: worst[l.Index], Findings: counts[l.Index], Height: heightOf(l.Size), Selected: selected == strconv.Itoa(l.Index),
+		})
+	}
+	for i := range p.Stack {
+		if p.Stack[i].Selected {
+			p.Layer = &p.Stack[i]
+		}
+	}
+}
+
+// heightOf is a class of heights, 1 to 9: each is three times as much as the one before,
+// from 30 kB.
+func heightOf(bytes int64) int {
+	const least = 10_000
+	if bytes < least {
+		return 1
+	}
+	return min(9, 1+int(math.Log(float64(bytes)/least)/math.Log(3)))
+}
+
+// shownAtOnce is how many rows of an image a page shows: more is for who asks for more.
+const shownAtOnce = 200
+
+// pick takes what the tab shows.
+func (p *imagePage) pick() {
+	switch p.Tab {
+	case "findings":
+		for i := range p.Report.Findings {
+			if f := &p.Report.Findings[i]; p.wants(f) {
+				p.Findings = append(p.Findings, *f)
+			}
+		}
+		slices.SortStableFunc(p.Findings, func(a, b report.Finding) int {
+			return cmp.Or(compareBools(b.KEV, a.KEV), b.Severity.Rank()-a.Severity.Rank(), cmp.Compare(b.EPSS, a.EPSS))
+		})
+		p.Findings = cutRows(p, p.Findings)
+	case "packages":
+		for i := range p.Report.Packages {
+			k := &p.Report.Packages[i]
+			if p.Layer != nil && k.Layer != p.Layer.Index && k.StateLayer != p.Layer.Index || !p.Filter.Gone && p.Layer == nil && k.State != inventory.Present || !contains(p.Filter.Text, k.Name, k.Version, k.PURL) {
+				continue
+			}
+			p.Packages = append(p.Packages, *k)
+		}
+		p.Packages = cutRows(p, p.Packages)
+	case "licences":
+		p.licenses()
+	}
+}
+
+func compareBools(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
+}
+
+// cutRows leaves as many rows as a page shows, and says how many there are.
+func cutRows[T any](p *imagePage, rows []T) []T {
+	p.All = len(rows)
+	most := shownAtOnce
+	if p.URL.Query().Get("all") != "" {
+		most = len(rows)
+	}
+	if len(rows) > most {
+		p.More = len(rows) - most
+		rows = rows[:most]
+	}
+	return rows
+}
+
+// wants tells whether a finding is shown.
+func (p *imagePage) wants(f *report.Finding) bool {
+	if p.Layer != nil && f.Layer != p.Layer.Index {
+		return false
+	}
+	if !p.Filter.Gone && !f.Active() && p.Layer == nil {
+		return false
+	}
+	if p.Filter.Severity != "" && f.Severity.Rank() < advisory.Severity(p.Filter.Severity).Rank() {
+		return false
+	}
+	return contains(p.Filter.Text, append([]string{f.ID, f.PackageName, f.Summary}, f.Aliases...)...)
+}
+
+// licenses groups the packages by what licence they have.
+func (p *imagePage) licenses() {
+	at := map[string]int{}
+	for i := range p.Report.Packages {
+		k := &p.Report.Packages[i]
+		if k.State != inventory.Present || p.Layer != nil && k.Layer != p.Layer.Index || k.License == nil {
+			continue
+		}
+		expression := k.License.Expression
+		n, ok := at[expression]
+		if !ok {
+			n = len(p.Licenses)
+			at[expression] = n
+			p.Licenses = append(p.Licenses, licenseRow{Expression: expression, Class: string(k.License.Class)})
+		}
+		p.Licenses[n].Packages = append(p.Licenses[n].Packages, *k)
+	}
+	slices.SortStableFunc(p.Licenses, func(a, b licenseRow) int { return cmp.Compare(len(b.Packages), len(a.Packages)) })
+}
+
+// Hidden are the packages that a layer shadows or removes.
+func (p *imagePage) Hidden() (out []report.Package) {
+	if p.Layer == nil {
+		return nil
+	}
+	for i := range p.Report.Packages {
+		if p.Report.Packages[i].StateLayer == p.Layer.Index {
+			out = append(out, p.Report.Packages[i])
+		}
+	}
+	return out
+}
+
+// Failed tells whether the verdict is to fail.
+func (p *imagePage) Failed() bool { return p.Report.Verdict.Decision == policy.Fail }
+
+// search goes to what a text names, or lists what it may mean.
+func (s *Site) search(v *visit) error {
+	text := v.r.FormValue("q")
+	data := struct {
+		Text     string
+		Images   listPage[store.ImageRow]
+		Findings listPage[store.FleetFinding]
+		Packages listPage[store.PackageRow]
+	}{Text: text}
+	if text == "" {
+		v.show(http.StatusOK, "search", "Search", data)
+		return nil
+	}
+	err := errors.Join(
+		v.get("/images", url.Values{"q": {text}, "limit": {"20"}, "untagged": {"true"}}, &data.Images),
+		v.get("/findings", url.Values{"vulnerability": {text}, "limit": {"20"}}, &data.Findings),
+	)
+	if packagesErr := v.get("/packages", url.Values{"name": {text}, "limit": {"20"}}, &data.Packages); statusOf(packagesErr) != http.StatusForbidden {
+		err = errors.Join(err, packagesErr)
+	}
+	if err != nil {
+		return err
+	}
+	if len(data.Findings.Items) > 0 && len(data.Images.Items) == 0 {
+		v.redirect("/vulnerabilities/" + url.PathEscape(data.Findings.Items[0].Vulnerability))
+		return nil
+	}
+	v.show(http.StatusOK, "search", "Search: "+text, data)
+	return nil
+}

@@ -1,0 +1,75 @@
+package web
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"time"
+
+	"strata/internal/store"
+)
+
+// An overviewPage is what one sees first: how bad it is, where to begin, what is new, and
+// what is not known.
+type overviewPage struct {
+	Worst     listPage[store.ImageRow]
+	FixFirst  store.FixFirst
+	Changes   listPage[store.FindingChange]
+	Parked    listPage[store.Manifest]
+	Waiting   listPage[store.Manifest]
+	Failing   listPage[store.Violation]
+	Feeds     store.Feeds
+	Instances listPage[instance]
+	// Registries are those there are; Known tells that who looks may know.
+	Registries      listPage[registry]
+	KnowsRegistries bool
+}
+
+// An instance is one of the cluster.
+type instance struct {
+	ID, Name, Version string
+	Alive, This       bool
+	StartedAt         time.Time `json:"started_at"`
+	BeatAt            time.Time `json:"beat_at"`
+	Load              *struct {
+		RunningJobs int64 `json:"running_jobs"`
+		Workers     int
+		Memory      int64
+		Stopping    bool
+	}
+}
+
+// overview is the first page.
+func (s *Site) overview(v *visit) error {
+	p := &overviewPage{}
+	few := url.Values{"limit": {"8"}}
+	err := errors.Join(
+		v.get("/images", few, &p.Worst),
+		v.get("/fix-first", few, &p.FixFirst),
+		v.get("/changes", few, &p.Changes),
+		v.get("/violations", few, &p.Failing),
+		v.mayGet("/manifests", url.Values{"state": {"parked"}, "limit": {"8"}}, &p.Parked),
+		v.mayGet("/manifests", url.Values{"state": {"due"}, "limit": {"8"}}, &p.Waiting),
+		v.mayGet("/feeds", nil, &p.Feeds),
+		v.mayGet("/instances", nil, &p.Instances),
+	)
+	if err != nil {
+		return err
+	}
+	err = v.get("/registries", few, &p.Registries)
+	p.KnowsRegistries = err == nil
+	if err != nil && statusOf(err) != http.StatusForbidden {
+		return err
+	}
+	v.show(http.StatusOK, "overview", "Overview", p)
+	return nil
+}
+
+// mayGet is get for what who looks may not be allowed to see: then it is left empty.
+func (v *visit) mayGet(path string, query url.Values, into any) error {
+	err := v.get(path, query, into)
+	if statusOf(err) == http.StatusForbidden {
+		return nil
+	}
+	return err
+}

@@ -24,6 +24,14 @@ type listPage[T any] struct {
 	URL *url.URL `json:"-"`
 }
 
+// imageRoutes are the pages of images.
+func (s *Site) imageRoutes() map[string]handler {
+	return map[string]handler{
+		"GET /images":      s.images,
+		"GET /images/{id}": s.image,
+	}
+}
+
 // images is the list of images.
 func (s *Site) images(v *visit) error {
 	data := struct {

@@ -8,6 +8,15 @@ import (
 	"strata/internal/store"
 )
 
+// impactRoutes are the pages that tell where something is.
+func (s *Site) impactRoutes() map[string]handler {
+	return map[string]handler{
+		"GET /vulnerabilities":      s.vulnerabilities,
+		"GET /vulnerabilities/{id}": s.vulnerability,
+		"GET /layers/{diff_id}":     s.layer,
+	}
+}
+
 // vulnerabilities lists findings over all images.
 func (s *Site) vulnerabilities(v *visit) error {
 	data := struct {

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"time"
 
@@ -82,19 +83,11 @@ func (s *Site) public() map[string]handler {
 	}
 }
 
-// private are the pages for who is.
+// private are the pages for who is, by the parts of the menu.
 func (s *Site) private() map[string]handler {
-	return map[string]handler{
-		"GET /{$}":         s.overview,
-		"POST /logout":     s.logout,
-		"GET /images":      s.images,
-		"GET /images/{id}": s.image,
-		"GET /search":      s.search,
-
-		"GET /vulnerabilities":      s.vulnerabilities,
-		"GET /vulnerabilities/{id}": s.vulnerability,
-		"GET /layers/{diff_id}":     s.layer,
-		"GET /registries":           s.registries,
-		"POST /registries":          s.addRegistry,
+	all := map[string]handler{"GET /{$}": s.overview, "POST /logout": s.logout, "GET /search": s.search}
+	for _, part := range []map[string]handler{s.imageRoutes(), s.impactRoutes(), s.policyRoutes(), s.operationRoutes()} {
+		maps.Copy(all, part)
 	}
+	return all
 }

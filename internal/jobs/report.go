@@ -94,7 +94,10 @@ func (r *Reports) Matched(ctx context.Context, res *scan.Result) (*report.Report
 }
 
 func (r *Reports) find(ctx context.Context, inv *inventory.Image) (found match.Result, about report.Advisories, err error) {
-	o := match.Options{Now: r.Now}
+	return r.findWith(ctx, inv, match.Options{Now: r.Now})
+}
+
+func (r *Reports) findWith(ctx context.Context, inv *inventory.Image, o match.Options) (found match.Result, about report.Advisories, err error) {
 	if r.Advisories != nil {
 		advisories, about, err := r.Advisories(ctx)
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"slices"
 	"strings"
 
@@ -12,6 +13,7 @@ import (
 	"strata/internal/advisory"
 	"strata/internal/auth"
 	"strata/internal/policy"
+	"strata/internal/remedy"
 	"strata/internal/report"
 	"strata/internal/store"
 )
@@ -21,6 +23,10 @@ func (s *Server) registerImages() {
 	huma.Register(s.api, operation("GET", "/images/{id}", "get-image", "Show an image with its layers and tags", "images", auth.Viewer), s.getImage)
 	huma.Register(s.api, operation("GET", "/images/{id}/packages", "list-image-packages", "List the packages of an image, those of lower layers too", "images", auth.Viewer), s.listImagePackages)
 	huma.Register(s.api, operation("GET", "/images/{id}/report", "get-report", "The report of an image, as strata scan makes it", "images", auth.Viewer), s.getReport)
+	plan := operation("POST", "/images/{id}/plan", "plan-image", "How to remedy an image, as strata fix says it", "images", auth.Viewer)
+	plan.MaxBodyBytes = maxDocument
+	plan.Description += " The answer is of docs/plan.schema.json."
+	huma.Register(s.api, plan, s.planImage)
 	huma.Register(s.api, whole(operation("GET", "/packages", "list-packages", "List package versions by name, with how many images have them", "packages", auth.Viewer)), s.listPackages)
 	huma.Register(s.api, whole(operation("GET", "/licenses", "list-licenses", "List licences, with how many package versions have them", "licences", auth.Viewer)), s.listLicenses)
 }
@@ -260,4 +266,43 @@ func (s *Server) listLicenses(ctx context.Context, in *LicensesInput) (*struct{ 
 		return nil, s.fail(ctx, err)
 	}
 	return &struct{ Body Page[store.LicenseRow] }{pageOf("licenses", rows, in.Limit, func(r *store.LicenseRow) any { return r.Expression })}, nil
+}
+
+// PlanInput asks for a plan.
+type PlanInput struct {
+	ImageInput
+	Body struct {
+		Dockerfile string `json:"dockerfile,omitempty" maxLength:"1000000" doc:"text of the Dockerfile that the image was built from: the plan has a diff of it, then"`
+		Path       string `json:"path,omitempty" maxLength:"500" default:"Dockerfile" doc:"of that file, for the diff"`
+	}
+}
+
+// PlanOutput is a plan.
+type PlanOutput struct {
+	ContentType string `header:"Content-Type"`
+	Body        []byte
+}
+
+// planImage needs POST for the text that may come along; it changes nothing.
+func (s *Server) planImage(ctx context.Context, in *PlanInput) (*PlanOutput, error) {
+	if s.o.Reports == nil {
+		return nil, huma.Error501NotImplemented("this server makes no plans")
+	}
+	scope := scopeOf(ctx, auth.Viewer)
+	m, err := s.o.DB.Image(ctx, in.ID, scope)
+	if err != nil {
+		return nil, s.fail(ctx, err)
+	}
+	var dockerfile *remedy.Dockerfile
+	if in.Body.Dockerfile != "" {
+		if dockerfile, err = remedy.ParseDockerfile(in.Body.Path, []byte(in.Body.Dockerfile)); err != nil {
+			return nil, huma.Error422UnprocessableEntity(err.Error())
+		}
+	}
+	plan, err := s.o.Reports.Plan(ctx, in.ID, m.Base, scope, dockerfile)
+	if err != nil {
+		return nil, s.fail(ctx, err)
+	}
+	text, err := json.Marshal(plan)
+	return &PlanOutput{ContentType: contentType("json"), Body: text}, s.fail(ctx, err)
 }

@@ -3,6 +3,7 @@ package web
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"math"
 	"net/http"
 	"net/url"
@@ -12,6 +13,7 @@ import (
 	"strata/internal/advisory"
 	"strata/internal/inventory"
 	"strata/internal/policy"
+	"strata/internal/remedy"
 	"strata/internal/report"
 	"strata/internal/store"
 )
@@ -29,6 +31,9 @@ func (s *Site) imageRoutes() map[string]handler {
 	return map[string]handler{
 		"GET /images":      s.images,
 		"GET /images/{id}": s.image,
+		"GET /compare":     s.compare,
+
+		"POST /images/{id}/plan": s.plan,
 	}
 }
 
@@ -85,9 +90,14 @@ type imagePage struct {
 	Licenses []licenseRow
 	// More is how many are not shown, of All.
 	More, All int
-	Fate      map[int][]report.Package
-	URL       *url.URL
-	Filter    imageFilter
+	// Plan says how to remedy it, PlanError what is wrong with the Dockerfile that was given.
+	Plan       *remedy.Plan
+	PlanError  string
+	Dockerfile string
+	// Others are images of its repositories, to compare it with.
+	Others []store.ImageRow
+	URL    *url.URL
+	Filter imageFilter
 }
 
 // An imageFilter is what of an image is shown.
@@ -107,29 +117,66 @@ type licenseRow struct {
 
 // tabs are those of the page of an image.
 func tabs() []string {
-	return []string{"findings", "packages", "licences", "verdict", "history", "downloads"}
+	return []string{"findings", "packages", "licences", "fix", "compare", "verdict", "history", "downloads"}
 }
 
 // image is the page of an image.
 func (s *Site) image(v *visit) error {
+	p, err := v.imagePage(v.r.FormValue("tab"))
+	if err != nil {
+		return err
+	}
+	switch p.Tab {
+	case "fix":
+		err = v.ask("POST", fmt.Sprintf("/images/%d/plan", p.Image.ID), struct{}{}, &p.Plan)
+	case "compare":
+		err = v.others(p)
+	}
+	if err != nil {
+		return err
+	}
+	v.show(http.StatusOK, "image", imageName(&p.Image.ImageRow), p)
+	return nil
+}
+
+// plan is the page of an image with the plan for a Dockerfile that is given.
+func (s *Site) plan(v *visit) error {
+	p, err := v.imagePage("fix")
+	if err != nil {
+		return err
+	}
+	p.Dockerfile = v.r.PostFormValue("dockerfile")
+	p.URL = &url.URL{Path: fmt.Sprintf("/images/%d", p.Image.ID), RawQuery: "tab=fix"}
+	err = v.ask("POST", fmt.Sprintf("/images/%d/plan", p.Image.ID), map[string]string{"dockerfile": p.Dockerfile}, &p.Plan)
+	status := http.StatusOK
+	if v.wrong(err, &p.PlanError) {
+		status = http.StatusUnprocessableEntity
+	} else if err != nil {
+		return err
+	}
+	v.show(status, "image", imageName(&p.Image.ImageRow), p)
+	return nil
+}
+
+// imagePage reads what the page of an image shows, whatever the tab.
+func (v *visit) imagePage(tab string) (*imagePage, error) {
 	id, err := strconv.ParseInt(v.r.PathValue("id"), 10, 64)
 	if err != nil {
-		return notFound("image " + v.r.PathValue("id"))
+		return nil, notFound("image " + v.r.PathValue("id"))
 	}
-	p := &imagePage{URL: v.r.URL, Tab: v.r.FormValue("tab"), Filter: imageFilter{Severity: v.r.FormValue("severity"), Text: v.r.FormValue("q"), Gone: v.r.FormValue("gone") != ""}}
+	p := &imagePage{URL: v.r.URL, Tab: tab, Filter: imageFilter{Severity: v.r.FormValue("severity"), Text: v.r.FormValue("q"), Gone: v.r.FormValue("gone") != ""}}
 	if !slices.Contains(tabs(), p.Tab) {
 		p.Tab = tabs()[0]
 	}
-	if err := v.get("/images/"+strconv.FormatInt(id, 10), nil, &p.Image); err != nil {
-		return err
+	if err := v.get(fmt.Sprintf("/images/%d", id), nil, &p.Image); err != nil {
+		return nil, err
 	}
 	if p.Report, err = v.o.Report(v.r.Context(), id); err != nil {
-		return err
+		return nil, err
 	}
 	p.stack(v.r.FormValue("layer"))
 	p.pick()
-	v.show(http.StatusOK, "image", imageName(&p.Image.ImageRow), p)
-	return nil
+	return p, nil
 }
 
 func notFound(what string) error {

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 
+	"strata/internal/license"
 	"strata/internal/store"
 )
 
@@ -14,6 +16,11 @@ func (s *Site) impactRoutes() map[string]handler {
 		"GET /vulnerabilities":      s.vulnerabilities,
 		"GET /vulnerabilities/{id}": s.vulnerability,
 		"GET /layers/{diff_id}":     s.layer,
+		"GET /bases/{id}":           s.base,
+		"GET /packages":             s.packages,
+		"GET /packages/where":       s.packageWhere,
+		"GET /licences":             s.licences,
+		"GET /licences/where":       s.licenceWhere,
 	}
 }
 
@@ -43,6 +50,12 @@ type impactPage struct {
 	Findings listPage[store.FleetFinding]
 	Graph    *graph
 	URL      *url.URL
+	// Version of a package, where one is asked about; Image is the base image.
+	Version string
+	Image   *store.ImageDetail
+	// Asked is the question as it was filled in, and Error what is wrong with it.
+	Asked url.Values
+	Error string
 }
 
 // where asks where something is.
@@ -87,5 +100,99 @@ func (s *Site) layer(v *visit) error {
 	}
 	p.Name = v.r.PathValue("diff_id")
 	v.show(http.StatusOK, "layer", "Layer "+short(p.Name), p)
+	return nil
+}
+
+// base is the page of a base image: what is built upon it, and which layers of it are best
+// rebuilt.
+func (s *Site) base(v *visit) error {
+	p, err := v.where(url.Values{"base": {v.r.PathValue("id")}})
+	if err != nil {
+		return err
+	}
+	var m store.ImageDetail
+	if err := v.get("/images/"+url.PathEscape(v.r.PathValue("id")), nil, &m); err != nil {
+		return err
+	}
+	p.Name, p.Image = imageName(&m.ImageRow), &m
+	v.show(http.StatusOK, "base", "Base image "+p.Name, p)
+	return nil
+}
+
+// packages lists package versions.
+func (s *Site) packages(v *visit) error {
+	data := struct {
+		listPage[store.PackageRow]
+		Query url.Values
+	}{Query: v.r.URL.Query()}
+	data.URL = v.r.URL
+	if err := v.get("/packages", v.asked("name", "type", "cursor"), &data.listPage); err != nil {
+		return err
+	}
+	v.show(http.StatusOK, "packages", "Packages", data)
+	return nil
+}
+
+// packageWhere is the page of a package: of one version (purl), or of all of a name within
+// a range.
+func (s *Site) packageWhere(v *visit) error {
+	query := v.asked("purl", "package", "type", "range")
+	p, err := v.where(query)
+	if statusOf(err) == http.StatusBadRequest {
+		p.Asked, p.Error = v.r.URL.Query(), sentence(err.Error())
+		v.show(http.StatusBadRequest, "package", "Package", p)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	p.Asked = v.r.URL.Query()
+	p.Name = p.Asked.Get("package")
+	if len(p.Impact.Packages) > 0 {
+		p.Name = p.Impact.Packages[0].Name
+		if p.Asked.Get("purl") != "" && len(p.Impact.Packages) == 1 {
+			p.Version = p.Impact.Packages[0].Version
+		}
+		if err := v.get("/findings", url.Values{"package": {p.Name}, "limit": {"100"}}, &p.Findings); err != nil {
+			return err
+		}
+		p.ofVersion()
+	}
+	v.show(http.StatusOK, "package", p.Name+" "+p.Version, p)
+	return nil
+}
+
+// ofVersion leaves the findings of the package versions that are in question.
+func (p *impactPage) ofVersion() {
+	here := map[string]bool{}
+	for _, k := range p.Impact.Packages {
+		here[k.PURL] = true
+	}
+	p.Findings.Items = slices.DeleteFunc(p.Findings.Items, func(f store.FleetFinding) bool { return !here[f.Package.PURL] })
+}
+
+// licences lists the licences of what is in the images.
+func (s *Site) licences(v *visit) error {
+	data := struct {
+		listPage[store.LicenseRow]
+		Query   url.Values
+		Classes []license.Class
+	}{Query: v.r.URL.Query(), Classes: []license.Class{license.PublicDomain, license.Permissive, license.WeakCopyleft, license.StrongCopyleft, license.NetworkCopyleft, license.Proprietary, license.Unknown}}
+	data.URL = v.r.URL
+	if err := v.get("/licenses", v.asked("class", "cursor"), &data.listPage); err != nil {
+		return err
+	}
+	v.show(http.StatusOK, "licences", "Licences", data)
+	return nil
+}
+
+// licenceWhere is the page of a licence, or of a class of licences.
+func (s *Site) licenceWhere(v *visit) error {
+	p, err := v.where(url.Values{"license": {v.r.FormValue("licence")}})
+	if err != nil {
+		return err
+	}
+	p.Name = v.r.FormValue("licence")
+	v.show(http.StatusOK, "licence", p.Name, p)
 	return nil
 }

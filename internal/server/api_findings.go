@@ -14,6 +14,7 @@ import (
 func (s *Server) registerFindings() {
 	huma.Register(s.api, operation("GET", "/findings", "list-findings", "List findings over all images, the worst first", "findings", auth.Viewer), s.listFindings)
 	huma.Register(s.api, operation("GET", "/changes", "list-changes", "List what news changed, the newest first", "findings", auth.Viewer), s.listChanges)
+	huma.Register(s.api, whole(operation("GET", "/findings/days", "list-finding-days", "How many findings were open at the end of each day", "findings", auth.Viewer)), s.listFindingDays)
 	huma.Register(s.api, operation("GET", "/images/{id}/findings", "list-image-findings", "List the findings of an image, now or at a time", "images", auth.Viewer), s.listImageFindings)
 }
 
@@ -112,4 +113,17 @@ func (s *Server) listImageFindings(ctx context.Context, in *ImageFindingsInput) 
 		rows = []store.PackageFinding{}
 	}
 	return &struct{ Body List[store.PackageFinding] }{List[store.PackageFinding]{Items: rows}}, nil
+}
+
+// DaysInput asks for the last days.
+type DaysInput struct {
+	Days int `query:"days" minimum:"1" maximum:"400" default:"30" doc:"up to today, UTC"`
+}
+
+func (s *Server) listFindingDays(ctx context.Context, in *DaysInput) (*struct{ Body List[store.FindingDay] }, error) {
+	days, err := s.o.DB.FindingDays(ctx, in.Days)
+	if err != nil {
+		return nil, s.fail(ctx, err)
+	}
+	return &struct{ Body List[store.FindingDay] }{List[store.FindingDay]{Items: days}}, nil
 }

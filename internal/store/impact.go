@@ -446,7 +446,7 @@ func (a *asked) totals() (t ImpactTotals) {
 			t.Removed++
 		}
 		if a.vulnerability != 0 {
-			t.Severity.add(int(m.severity))
+			t.Severity.add(int(m.severity), 1)
 		}
 		image := &a.fleet.at[at]
 		if base, ok := a.fleet.images.of[image.base]; ok && a.sees(base) {
@@ -474,18 +474,18 @@ func (a *asked) totals() (t ImpactTotals) {
 	return t
 }
 
-func (c *Counts) add(rank int) {
+func (c *Counts) add(rank, n int) {
 	switch rank {
 	case 4:
-		c.Critical++
+		c.Critical += n
 	case 3:
-		c.High++
+		c.High += n
 	case 2:
-		c.Medium++
+		c.Medium += n
 	case 1:
-		c.Low++
+		c.Low += n
 	default:
-		c.Unknown++
+		c.Unknown += n
 	}
 }
 

@@ -20,6 +20,9 @@ type overviewPage struct {
 	Failing   listPage[store.Violation]
 	Feeds     store.Feeds
 	Instances listPage[instance]
+	// Days is how many findings were open at the end of each day; nil where who looks may
+	// not know, or there is but one.
+	Days *chart
 	// Registries are those there are; Known tells that who looks may know.
 	Registries      listPage[registry]
 	KnowsRegistries bool
@@ -42,6 +45,7 @@ type instance struct {
 // overview is the first page.
 func (s *Site) overview(v *visit) error {
 	p := &overviewPage{}
+	var days listPage[store.FindingDay]
 	few := url.Values{"limit": {"8"}}
 	err := errors.Join(
 		v.get("/images", few, &p.Worst),
@@ -52,6 +56,7 @@ func (s *Site) overview(v *visit) error {
 		v.mayGet("/manifests", url.Values{"state": {"due"}, "limit": {"8"}}, &p.Waiting),
 		v.mayGet("/feeds", nil, &p.Feeds),
 		v.mayGet("/instances", nil, &p.Instances),
+		v.mayGet("/findings/days", url.Values{"days": {"30"}}, &days),
 	)
 	if err != nil {
 		return err
@@ -61,6 +66,7 @@ func (s *Site) overview(v *visit) error {
 	if err != nil && statusOf(err) != http.StatusForbidden {
 		return err
 	}
+	p.Days = chartOf(days.Items)
 	v.show(http.StatusOK, "overview", "Overview", p)
 	return nil
 }

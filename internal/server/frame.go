@@ -206,6 +206,10 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", said.header.Get("Allow"))
 		s.answer(w, r, huma.Error405MethodNotAllowed("here is only "+said.header.Get("Allow")))
 	default:
+		if strings.Contains(r.Header.Get("Accept"), "text/html") && !strings.HasPrefix(r.URL.Path, "/api/") {
+			s.site.NotFound(w, r)
+			return
+		}
 		s.answer(w, r, huma.Error404NotFound("nothing is at this path; /api/v1/openapi.json lists what there is"))
 	}
 }

@@ -73,6 +73,11 @@ func (s *Site) Register(mux *http.ServeMux) {
 	}
 }
 
+// NotFound answers a browser that asks for a page that is not there.
+func (s *Site) NotFound(w http.ResponseWriter, r *http.Request) {
+	s.page(func(*visit) error { return notFound("the page " + r.URL.Path) }, false).ServeHTTP(w, r)
+}
+
 // public are the pages for who is not logged in.
 func (s *Site) public() map[string]handler {
 	return map[string]handler{

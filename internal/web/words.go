@@ -30,7 +30,6 @@ func (s *Site) functions() template.FuncMap {
 		"lower":       strings.ToLower,
 		"join":        strings.Join,
 		"path":        url.PathEscape,
-		"query":       url.QueryEscape,
 		"add":         func(a, b int) int { return a + b },
 		"cut":         cutText,
 	}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// startRealFleet is Debian's docker-registry with the images of fleet.sh.
+func startRealFleet(t *testing.T) (url string) {
+	t.Helper()
+	images := shared(t, "images")
+	for _, name := range []string{"docker-registry", "skopeo", "python3"} {
+		program(t, name)
+	}
+	dir, port := t.TempDir(), freePort(t)
+	if out, err := exec.Command("bash", filepath.Join(images, "fleet.sh"), dir, "", port).CombinedOutput(); err != nil {
+		t.Fatalf("fleet.sh: %v\n%s", err, out)
+	}
+	registry := exec.Command("docker-registry", "serve", filepath.Join(dir, "config.yml"))
+	if err := registry.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = registry.Process.Kill(); _ = registry.Wait() })
+	url = "http://127.0.0.1:" + port
+	waitUntil(t, "docker-registry", 30*time.Second, func() bool {
+		res, err := http.Get(url + "/v2/")
+		if err == nil {
+			_ = res.Body.Close()
+		}
+		return err == nil
+	})
+	return url
+}
+
+// Someone who never saw the product, with no documentation: makes the administrator,
+// connects a registry, finds the worst image, sees which layer and instruction brings the
+// worst vulnerability, all other images that have it, and the fix. All pages that links
+// lead to are then looked at, in light, dark and on a phone.
+func TestRealUI(t *testing.T) {
+	registry := startRealFleet(t)
+	s := startServer(t, t.TempDir(), "--mirror", filepath.Join(shared(t, "feeds"), "osv"), "--kev", "none", "--epss", "none", "--allow-private-addresses", "--crawl-every", "1h", "--sync-every", "1h")
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(lastLines(s.log.String(), 30))
+		}
+	})
+	b := startBrowser(t, s.url)
+	waitUntil(t, "a setup token", 30*time.Second, func() bool { return setupToken(s.log.String()) != "" })
+	b.open("/")
+	b.sees("Welcome to Strata")
+	b.fill("Setup token", setupToken(s.log.String()))
+	b.fill("Password", "correct-horse-battery")
+	b.fill("The same password again", "correct-horse-battery")
+	b.click("Make the administrator")
+
+	b.sees("No registry is connected")
+	b.fill("Address", registry)
+	b.click("Test the connection")
+	b.sees("It can be read")
+	b.fill("Name", "fleet")
+	b.click("Connect")
+	b.sees("Registry fleet is added")
+	waitUntil(t, "all images are scanned", 3*time.Minute, func() bool {
+		return evaluate[int](b, `fetch("/api/v1/images?limit=200").then(r => r.json()).then(p => p.items.length)`) >= 60
+	})
+
+	b.open("/")
+	b.click("fleet/team-d/billing:1.0")
+	b.sees("CVE-2021-44228")
+	b.click("2 COPY --chown=app . /srv/app 593 B · 2 packages · 56 findings, worst critical")
+	b.sees("Layer 2")
+	b.click("CVE-2021-44228")
+	b.sees("Remote code injection in Log4j")
+	for _, other := range []string{"fleet/team-a/billing:1.0", "fleet/team-b/billing:1.0", "fleet/team-c/billing:1.0"} {
+		b.sees(other)
+	}
+	b.click("fleet/team-a/billing:1.0")
+	b.click("Fix")
+	b.sees("org.apache.logging.log4j:log4j-core 2.17.1")
+
+	b.walk()
+	s.stop(t)
+}
+
+// walk looks at the pages that links lead to, one of each kind.
+func (b *browser) walk() {
+	b.t.Helper()
+	if dir := os.Getenv("STRATA_UI_SCREENSHOTS"); dir != "" {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	// What differs between pages of a kind: ids, digests, names of what is shown.
+	particular := regexp.MustCompile(`[0-9]+|sha256(:|%3A)[0-9a-f]+|(CVE|GHSA)-[^/?&]+|=[^&]*`)
+	seen, todo := map[string]bool{}, []string{"/"}
+	for len(todo) > 0 {
+		path := todo[0]
+		todo = todo[1:]
+		kind := path
+		if !strings.Contains(path, "tab=") { // a tab is a page of its own
+			kind = particular.ReplaceAllString(path, "*")
+		}
+		if strings.Contains(path, "tab=") {
+			kind = "tab " + regexp.MustCompile(`tab=[a-z]*`).FindString(path)
+		}
+		if seen[kind] {
+			continue
+		}
+		seen[kind] = true
+		for _, l := range looks() {
+			b.look(path, l)
+		}
+		if strings.Contains(b.text(), "Something went wrong") || strings.Contains(b.text(), "Not found") {
+			b.t.Errorf("%s: %.300s", path, b.text())
+		}
+		todo = append(todo, evaluate[[]string](b, `[...document.querySelectorAll('a[href^="/"]:not([download])')].map(a => a.getAttribute("href").split("#")[0]).filter(h => !h.startsWith("/api/"))`)...)
+	}
+	b.t.Logf("%d kinds of pages were looked at", len(seen))
+}

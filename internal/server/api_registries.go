@@ -33,6 +33,15 @@ type Registry struct {
 	CrawledAt      time.Time              `json:"crawled_at,omitzero" doc:"when it was last read to the end"`
 	CrawlError     string                 `json:"crawl_error,omitempty" doc:"what could not be read the last time, a line each; POST /api/v1/registries/{name}/test tries again, at once"`
 	CrawlProgress  string                 `json:"crawl_progress,omitempty"`
+	Manifests      *ManifestCounts        `json:"manifests,omitempty" doc:"how many there are, by state; in answers to GET"`
+}
+
+// ManifestCounts are the manifests of a registry by what is done with them.
+type ManifestCounts struct {
+	Due      int `json:"due"`
+	Scanning int `json:"scanning"`
+	Scanned  int `json:"scanned"`
+	Parked   int `json:"parked"`
 }
 
 // RegistryCredentials are a name with a password, or a bearer token.
@@ -105,11 +114,26 @@ func (s *Server) listRegistries(ctx context.Context, in *PageInput) (*struct{ Bo
 	if err != nil {
 		return nil, s.fail(ctx, err)
 	}
+	counts, err := s.manifestCounts(ctx)
+	if err != nil {
+		return nil, s.fail(ctx, err)
+	}
 	out := make([]Registry, len(rows))
 	for i, r := range rows {
 		out[i] = s.registryOf(r)
+		out[i].Manifests = counts[r.Name]
 	}
 	return &struct{ Body Page[Registry] }{pageOf("registries", out, in.Limit, func(r *Registry) any { return r.Name })}, nil
+}
+
+// manifestCounts are those of every registry, by name; a second old at most.
+func (s *Server) manifestCounts(ctx context.Context) (map[string]*ManifestCounts, error) {
+	progress, err := s.progress.get(ctx, s.o.Now(), s.o.DB.Progress)
+	out := map[string]*ManifestCounts{}
+	for _, p := range progress {
+		out[p.Registry] = &ManifestCounts{Due: p.Due, Scanning: p.Scanning, Scanned: p.Scanned, Parked: p.Parked}
+	}
+	return out, err
 }
 
 type registryInput struct {
@@ -121,7 +145,13 @@ func (s *Server) getRegistry(ctx context.Context, in *registryInput) (*struct{ B
 	if err != nil {
 		return nil, s.fail(ctx, err)
 	}
-	return &struct{ Body Registry }{s.registryOf(r)}, nil
+	counts, err := s.manifestCounts(ctx)
+	if err != nil {
+		return nil, s.fail(ctx, err)
+	}
+	out := s.registryOf(r)
+	out.Manifests = counts[r.Name]
+	return &struct{ Body Registry }{out}, nil
 }
 
 func (s *Server) createRegistry(ctx context.Context, in *struct{ Body NewRegistry }) (*struct{ Body Registry }, error) {

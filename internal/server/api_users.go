@@ -218,7 +218,7 @@ func (s *Server) createToken(ctx context.Context, in *struct {
 		Name       string    `json:"name" minLength:"1" maxLength:"200"`
 		Role       auth.Role `json:"role" enum:"viewer,developer,security,administrator"`
 		Repository string    `json:"repository,omitempty" default:"**" minLength:"1" maxLength:"500" doc:"glob over REGISTRY/REPOSITORY"`
-		Days       int       `json:"days,omitempty" default:"90" minimum:"0" maximum:"3650" doc:"how long it is good; 0 is for ever"`
+		Days       *int      `json:"days,omitempty" default:"90" minimum:"0" maximum:"3650" doc:"how long it is good; 0 is for ever"`
 	}
 }) (*struct{ Body Token }, error) {
 	who := auth.From(ctx)
@@ -226,8 +226,9 @@ func (s *Server) createToken(ctx context.Context, in *struct {
 		return nil, huma.Error403Forbidden("log in to make tokens: a token makes others only for administrators")
 	}
 	var until time.Time
-	if in.Body.Days > 0 {
-		until = s.o.Now().AddDate(0, 0, in.Body.Days)
+	// A pointer, since the default is taken for a zero, too, which is for ever here.
+	if d := in.Body.Days; d != nil && *d > 0 {
+		until = s.o.Now().AddDate(0, 0, *d)
 	}
 	g := auth.Grant{Role: in.Body.Role, Repository: in.Body.Repository}
 	secret, id, err := s.access.NewToken(ctx, who, in.Body.Name, g, until)

@@ -38,8 +38,12 @@ type instance struct {
 		RunningJobs int64 `json:"running_jobs"`
 		Workers     int
 		Memory      int64
+		Goroutines  int
+		Processors  int
 		Stopping    bool
 	}
+	// Schedules that it does, or did last.
+	Schedules []string
 }
 
 // overview is the first page.

@@ -57,6 +57,8 @@ type frame struct {
 	Version string
 	// Note is what was done by the form that led here, and Next the page to come back to.
 	Note string
+	// Problem is why what led here was not done.
+	Problem string
 	// Data is that of the page.
 	Data any
 }
@@ -71,7 +73,8 @@ const contentPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; 
 // show writes a page. Nothing is sent before the whole page could be made.
 func (v *visit) show(status int, name, title string, data any) {
 	section, _, _ := strings.Cut(strings.TrimPrefix(v.r.URL.Path, "/"), "/")
-	f := &frame{Title: title, Section: section, Me: v.me, Version: v.o.Version, Note: v.takeNote(), Data: data}
+	f := &frame{Title: title, Section: section, Me: v.me, Version: v.o.Version, Data: data}
+	f.Note, f.Problem = v.takeNote()
 	var b bytes.Buffer
 	if err := v.pages.byName[name].Execute(&b, f); err != nil {
 		v.o.Log.ErrorContext(v.r.Context(), "a page could not be made", "page", name, "error", err)
@@ -90,24 +93,37 @@ const noteCookie = "strata-note"
 
 // done leaves a note for the next page, and sends the browser there.
 func (v *visit) done(to, format string, args ...any) error {
-	text := hex.EncodeToString(fmt.Appendf(nil, format, args...))
-	const while = 60 // seconds
+	return v.leaveNote(to, "+"+fmt.Sprintf(format, args...))
+}
+
+// problem is done for what was not, with the reason.
+func (v *visit) problem(to, why string) error { return v.leaveNote(to, "-"+why) }
+
+func (v *visit) leaveNote(to, note string) error {
+	const (
+		while   = 60  // seconds
+		longest = 600 // characters: browsers keep no cookie of more than 4 kB
+	)
+	text := hex.EncodeToString([]byte(cutText(longest, note)))
 	http.SetCookie(v.w, &http.Cookie{Name: noteCookie, Value: text, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, MaxAge: while})
 	v.redirect(to)
 	return nil
 }
 
-func (v *visit) takeNote() string {
+func (v *visit) takeNote() (note, problem string) {
 	c, err := v.r.Cookie(noteCookie)
 	if err != nil {
-		return ""
+		return "", ""
 	}
 	http.SetCookie(v.w, &http.Cookie{Name: noteCookie, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, MaxAge: -1})
 	text, err := hex.DecodeString(c.Value)
 	if err != nil {
-		return ""
+		return "", ""
 	}
-	return string(text)
+	if why, ok := strings.CutPrefix(string(text), "-"); ok {
+		return "", why
+	}
+	return strings.TrimPrefix(string(text), "+"), ""
 }
 
 // assets are the files that pages use. Their addresses change with their content, so that

@@ -39,6 +39,7 @@ func (v *visit) registryAt() (*registryPage, error) {
 	if err := v.get(v.at("/registries", "name"), nil, &p.Registry); err != nil {
 		return nil, err
 	}
+	p.Registry.HookURL = v.absolute(p.Registry.HookURL)
 	p.Form = settingsOf(&p.Registry)
 	return p, nil
 }
@@ -171,9 +172,7 @@ func (s *Site) makeHook(v *visit) error {
 	if err != nil {
 		return err
 	}
-	p.Hook = hook
-	p.Hook.URL = v.absolute(hook.URL)
-	p.Registry.HookURL = p.Hook.URL
+	p.Hook = &hookSecret{Secret: hook.Secret, URL: v.absolute(hook.URL)}
 	return v.showRegistry(http.StatusOK, p)
 }
 

@@ -319,10 +319,13 @@ func (a *app) sayFirstSteps(url, setup string) {
 	}
 	fmt.Fprintf(a.stderr, `
 There is no administrator yet. Make the first one within 24 hours, with a password of
-12 characters or more; this token is good once and is not shown again:
+12 characters or more: in a browser, or by the API. The token is good once and is not
+shown again.
+
+  %s/setup?token=%s
 
   curl -sS %s/api/v1/setup -H 'Content-Type: application/json' \
     -d '{"token": "%s", "name": "admin", "password": "…"}'
 
-`, url, setup)
+`, url, setup, url, setup)
 }

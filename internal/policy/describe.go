@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"cel.dev/cel-go/cel"
+	"go.yaml.in/yaml/v3"
 )
 
 // A Field is something that rules can read, for documentation.
@@ -13,6 +14,27 @@ type Field struct {
 	Of string
 	// Name in full: "finding.severity".
 	Name, Type, Doc string
+}
+
+// Summary is what a file of policies says of itself, and how many rules it has. Nothing of
+// it is checked: it is for lists.
+func Summary(text []byte) (description string, rules int) {
+	type described struct {
+		Description string
+		Rules       []yaml.Node
+	}
+	var file struct {
+		described `yaml:",inline"`
+		Policies  []described
+	}
+	if yaml.Unmarshal(text, &file) != nil {
+		return "", 0
+	}
+	description, rules = file.Description, len(file.Rules)
+	for _, p := range file.Policies {
+		description, rules = or(description, p.Description), rules+len(p.Rules)
+	}
+	return strings.TrimSpace(description), rules
 }
 
 // Fields are all that rules can read, in the order in which to document them.

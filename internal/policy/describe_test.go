@@ -60,3 +60,19 @@ func TestPolicyExamples(t *testing.T) {
 		t.Errorf("%d examples", n)
 	}
 }
+
+// TestSummary tells of a policy, of several, and of what is no YAML.
+func TestSummary(t *testing.T) {
+	for text, want := range map[string]struct {
+		description string
+		rules       int
+	}{
+		"description: >\n  a\n  b\nrules: [{name: x}, {name: y}]\n":                                  {"a b", 2},
+		"policies: [{name: a, rules: [{name: x}]}, {name: b, description: d, rules: [{name: x}]}]\n": {"d", 2},
+		"rules: [": {"", 0},
+	} {
+		if description, rules := Summary([]byte(text)); description != want.description || rules != want.rules {
+			t.Errorf("%q: %q, %d", text, description, rules)
+		}
+	}
+}

@@ -30,6 +30,18 @@ type VEX struct {
 	remarks      []string
 }
 
+// Len is how many statements it makes.
+func (v *VEX) Len() int { return len(v.statements) }
+
+// Statuses counts the statements by the status that they give.
+func (v *VEX) Statuses() map[Status]int {
+	out := map[Status]int{}
+	for i := range v.statements {
+		out[v.statements[i].status]++
+	}
+	return out
+}
+
 // A statement is of one vulnerability in some products.
 type statement struct {
 	// names of the vulnerability: its id and aliases.

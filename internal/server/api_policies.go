@@ -63,7 +63,8 @@ type documents struct {
 type DocumentInput struct {
 	NameInput
 	Body struct {
-		Text string `json:"text" maxLength:"4194304" doc:"as it is in a file of strata scan"`
+		Text     string `json:"text" maxLength:"4194304" doc:"as it is in a file of strata scan"`
+		Replaces string `json:"replaces,omitempty" maxLength:"100" doc:"digest of the text that this one is to replace, or none where none is to be there: when another has been written since it stays (409)"`
 	}
 }
 
@@ -91,7 +92,7 @@ func (d documents) list(ctx context.Context, _ *struct{}) (*struct{ Body Documen
 	}
 	if scopeOf(ctx, auth.Viewer) != nil {
 		for i := range out.Body.Items {
-			out.Body.Items[i].Text = "" // it may name others' images
+			out.Body.Items[i].Text, out.Body.Items[i].Digest = "", "" // it may name others' images
 		}
 	}
 	return out, nil
@@ -137,7 +138,7 @@ func (d documents) put(ctx context.Context, in *DocumentInput) (*struct{ Body st
 	if err != nil {
 		return nil, err
 	}
-	if err := d.o.DB.PutDocument(ctx, x); err != nil {
+	if err := d.o.DB.ReplaceDocument(ctx, x, in.Body.Replaces); err != nil {
 		return nil, d.fail(ctx, err)
 	}
 	if err := d.decisionsChanged(ctx, "put-"+d.kind, x.Name, ""); err != nil {
@@ -164,12 +165,26 @@ func (s *Server) decisionsChanged(ctx context.Context, action, target, detail st
 	return s.fail(ctx, s.o.Enqueue(ctx, jobs.Job{Kind: jobs.Judge, Priority: jobs.ForNews}))
 }
 
-func (s *Server) listWatches(ctx context.Context, _ *struct{}) (*struct{ Body List[store.Watch] }, error) {
+// ListedWatch is a watch in a list.
+type ListedWatch struct {
+	store.Watch
+	OpenViolations int `json:"open_violations" doc:"up to 10000"`
+}
+
+func (s *Server) listWatches(ctx context.Context, _ *struct{}) (*struct{ Body List[ListedWatch] }, error) {
 	watches, err := s.o.DB.Watches(ctx)
 	if err != nil {
 		return nil, s.fail(ctx, err)
 	}
-	return &struct{ Body List[store.Watch] }{List[store.Watch]{Items: watches}}, nil
+	open, err := s.o.DB.OpenViolations(ctx)
+	if err != nil {
+		return nil, s.fail(ctx, err)
+	}
+	out := List[ListedWatch]{Items: []ListedWatch{}}
+	for i := range watches {
+		out.Items = append(out.Items, ListedWatch{watches[i], open[watches[i].ID]})
+	}
+	return &struct{ Body List[ListedWatch] }{out}, nil
 }
 
 // WatchInput is a watch to be written.

@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -24,6 +26,17 @@ type Document struct {
 	// File is the path of the settings that declare a policy, which is changed there alone;
 	// empty for what is written by the API.
 	File string `json:"file,omitempty" doc:"settings that declare it: it is changed there alone"`
+	// Digest of Text, for who changes it to name what was read.
+	Digest string `json:"digest,omitempty" doc:"of the text, for replaces"`
+}
+
+// NoDocument is the digest of a document that is not there, for ReplaceDocument.
+const NoDocument = "none"
+
+// documentDigest is Document.Digest.
+func documentDigest(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
 // The kinds of documents.
@@ -52,7 +65,7 @@ func (d *DB) Documents(ctx context.Context, policies bool) ([]Document, error) {
 		if err := rows.Scan(&x.ID, &x.Kind, &x.Name, &x.Text, &x.Version, &updated, &x.UpdatedBy, &x.File); err != nil {
 			return nil, fmt.Errorf("documents: %w", err)
 		}
-		x.UpdatedAt = fromMicros(updated)
+		x.UpdatedAt, x.Digest = fromMicros(updated), documentDigest(x.Text)
 		out = append(out, x)
 	}
 	return out, rows.Err()
@@ -61,34 +74,82 @@ func (d *DB) Documents(ctx context.Context, policies bool) ([]Document, error) {
 // PutDocument writes a document that was checked, in the place of one of its name. What
 // it decides is due to be decided anew. A policy that settings declare stays: ErrConflict.
 func (d *DB) PutDocument(ctx context.Context, x *Document) error {
+	return d.ReplaceDocument(ctx, x, "")
+}
+
+// ReplaceDocument is PutDocument in the place of a text of this digest, or of none
+// (NoDocument). Where another has been written since it stays: ErrConflict. An empty digest
+// is of any.
+func (d *DB) ReplaceDocument(ctx context.Context, x *Document, digest string) error {
 	err := d.inTx(ctx, func(tx *sql.Tx) error {
-		now := d.now().UnixMicro()
-		var err error
-		if x.Kind == PolicyDocument {
-			err = tx.QueryRowContext(ctx, `INSERT INTO policies (name, text, version, updated_at, updated_by) VALUES ($1, $2, 1, $3, $4)
-				ON CONFLICT (name) DO UPDATE SET text = excluded.text, version = policies.version + 1, updated_at = excluded.updated_at, updated_by = excluded.updated_by WHERE policies.file = ''
-				RETURNING id, version`, x.Name, x.Text, now, x.UpdatedBy).Scan(&x.ID, &x.Version)
-			if errors.Is(err, sql.ErrNoRows) {
-				err = undeclared(ctx, tx, x.Name)
-			}
-		} else {
-			err = tx.QueryRowContext(ctx, `INSERT INTO exceptions (kind, name, text, updated_at, updated_by) VALUES ($1, $2, $3, $4, $5)
-				ON CONFLICT (name) DO UPDATE SET text = excluded.text, updated_at = excluded.updated_at, updated_by = excluded.updated_by WHERE exceptions.kind = excluded.kind
-				RETURNING id`, x.Kind, x.Name, x.Text, now, x.UpdatedBy).Scan(&x.ID)
-		}
-		if errors.Is(err, sql.ErrNoRows) {
-			return fmt.Errorf("%w: the name is that of a document of another kind", ErrConflict)
-		}
+		before, err := documentText(ctx, tx, x)
 		if err != nil {
 			return err
 		}
-		x.UpdatedAt = time.UnixMicro(now).UTC()
+		if digest != "" && digest != before.Digest {
+			return fmt.Errorf("%w: it was changed since it was read", ErrConflict)
+		}
+		now := d.now().UnixMicro()
+		if err := writeDocument(ctx, tx, x, digest == "", before.Text, now); err != nil {
+			return err
+		}
+		x.UpdatedAt, x.Digest = time.UnixMicro(now).UTC(), documentDigest(x.Text)
 		return dueAll(ctx, tx, now)
 	})
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", x.Kind, x.Name, err)
 	}
 	return nil
+}
+
+// documentText is what a document has before it is written; of the digest NoDocument where
+// there is none.
+func documentText(ctx context.Context, tx *sql.Tx, x *Document) (before Document, err error) {
+	row := tx.QueryRowContext(ctx, `SELECT text FROM exceptions WHERE name = $1 AND kind = $2`, x.Name, x.Kind)
+	if x.Kind == PolicyDocument {
+		row = tx.QueryRowContext(ctx, `SELECT text FROM policies WHERE name = $1`, x.Name)
+	}
+	if err := row.Scan(&before.Text); errors.Is(err, sql.ErrNoRows) {
+		return Document{Digest: NoDocument}, nil
+	} else if err != nil {
+		return before, err
+	}
+	before.Digest = documentDigest(before.Text)
+	return before, nil
+}
+
+// writeDocument writes a document, in the place of whatever is there or only of the text that was there
+// before: another transaction may have written since that was read.
+func writeDocument(ctx context.Context, tx *sql.Tx, x *Document, whatever bool, before string, now int64) error {
+	if x.Kind == PolicyDocument {
+		err := tx.QueryRowContext(ctx, `INSERT INTO policies (name, text, version, updated_at, updated_by) VALUES ($1, $2, 1, $3, $4)
+			ON CONFLICT (name) DO UPDATE SET text = excluded.text, version = policies.version + 1, updated_at = excluded.updated_at, updated_by = excluded.updated_by
+			WHERE policies.file = '' AND (CAST($5 AS INTEGER) = 1 OR policies.text = $6)
+			RETURNING id, version`, x.Name, x.Text, now, x.UpdatedBy, bit(whatever), before).Scan(&x.ID, &x.Version)
+		if !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		if err := undeclared(ctx, tx, x.Name); err != nil {
+			return err
+		}
+		return fmt.Errorf("%w: it was changed since it was read", ErrConflict)
+	}
+	err := tx.QueryRowContext(ctx, `INSERT INTO exceptions (kind, name, text, updated_at, updated_by) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (name) DO UPDATE SET text = excluded.text, updated_at = excluded.updated_at, updated_by = excluded.updated_by
+		WHERE exceptions.kind = excluded.kind AND (CAST($6 AS INTEGER) = 1 OR exceptions.text = $7)
+		RETURNING id`, x.Kind, x.Name, x.Text, now, x.UpdatedBy, bit(whatever), before).Scan(&x.ID)
+	if errors.Is(err, sql.ErrNoRows) {
+		return fmt.Errorf("%w: the name is that of a document of another kind, or it was changed since it was read", ErrConflict)
+	}
+	return err
+}
+
+// bit is a condition for SQL of both engines.
+func bit(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // DeleteDocument deletes a policy, or a document of another kind. A policy that a watch

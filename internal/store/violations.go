@@ -214,6 +214,28 @@ func (d *DB) violations(ctx context.Context, q ViolationQuery) ([]Violation, err
 	return out, d.limitViolations(ctx, out, q.Scope)
 }
 
+// MaxOpen is how many open violations of a watch are counted at most.
+const MaxOpen = 10_000
+
+// OpenViolations counts the open violations of each watch by its id, up to MaxOpen.
+func (d *DB) OpenViolations(ctx context.Context) (map[int64]int, error) {
+	rows, err := d.db.QueryContext(ctx, `SELECT id, (SELECT COUNT(*) FROM (SELECT 1 FROM violations v WHERE v.watch = watches.id AND v.resolved_at IS NULL LIMIT `+strconv.Itoa(MaxOpen)+`) AS o) FROM watches`)
+	if err != nil {
+		return nil, fmt.Errorf("open violations: %w", err)
+	}
+	defer rows.Close()
+	out := map[int64]int{}
+	for rows.Next() {
+		var watch int64
+		var n int
+		if err := rows.Scan(&watch, &n); err != nil {
+			return nil, fmt.Errorf("open violations: %w", err)
+		}
+		out[watch] = n
+	}
+	return out, rows.Err()
+}
+
 // watchedInScope restricts violations v to those that watches have of an image by a
 // repository in scope: what another watch objects to in the same image, by the name of
 // another repository, is not told. ok is false when there can be none.

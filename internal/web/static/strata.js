@@ -42,3 +42,50 @@ if (live && window.EventSource) {
     }
   });
 }
+
+// Mistakes in a policy, while it is written: what the button "Check" says, without it.
+for (const form of document.querySelectorAll("form[data-check]")) {
+  const text = form.elements.text, out = form.querySelector("[data-mistakes]");
+  let timer, asked = 0;
+  const goTo = (m) => {
+    const lines = text.value.split("\n");
+    const at = lines.slice(0, m.line - 1).reduce((n, l) => n + l.length + 1, 0) + Math.max(m.column - 1, 0);
+    text.focus();
+    text.setSelectionRange(at, at + (m.column ? 1 : (lines[m.line - 1] || "").length));
+    text.scrollTop = (m.line - 5) * parseFloat(getComputedStyle(text).lineHeight);
+  };
+  const show = (mistakes) => {
+    const note = document.createElement("p");
+    note.className = mistakes.length ? "note bad" : "note good";
+    note.textContent = mistakes.length ? `${mistakes.length} mistake${mistakes.length > 1 ? "s" : ""}` : "No mistakes.";
+    const list = document.createElement("ul");
+    list.className = "mistakes";
+    for (const m of mistakes) {
+      const item = list.appendChild(document.createElement("li"));
+      if (m.line) {
+        const place = item.appendChild(document.createElement("button"));
+        place.type = "button";
+        place.className = "plain";
+        place.textContent = `Line ${m.line}${m.column ? `, column ${m.column}` : ""}`;
+        place.addEventListener("click", () => goTo(m));
+        item.append(": ");
+      }
+      item.append(m.message);
+    }
+    out.setAttribute("role", "status");
+    out.replaceChildren(note, ...(mistakes.length ? [list] : []));
+  };
+  const check = async () => {
+    const n = ++asked;
+    try {
+      const answer = await fetch(form.dataset.check, {
+        method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ text: text.value, check: true }),
+      });
+      if (answer.ok && n === asked) show((await answer.json()).mistakes);
+    } catch { /* the button is still there */ }
+  };
+  text.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(check, 400);
+  });
+}

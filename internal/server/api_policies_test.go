@@ -3,7 +3,9 @@ package server
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -125,4 +127,44 @@ func TestTryPolicyAPI(t *testing.T) {
 	if code := s.call(t, "POST", path, map[string]any{"text": "x", "check": true}, nil); code != http.StatusOK || !asked.CheckOnly {
 		t.Errorf("a check while others are tried: status %d, %+v", code, asked)
 	}
+}
+
+// A document is replaced where it is still what was read, and nowhere else: two who add to
+// it at the same time lose nothing of each other.
+func TestReplaceDocument(t *testing.T) {
+	onEngines(t, func(t *testing.T, db *store.DB) {
+		s := newTestServer(t, db)
+		for _, path := range []string{"/api/v1/waivers/x", "/api/v1/policies/x"} {
+			text := map[bool]string{true: "waivers: []\n", false: "rules: [{name: a, when: finding.kev, action: fail}]\n"}[strings.Contains(path, "waivers")]
+			put := func(comment, replaces string, want int) (d store.Document) {
+				t.Helper()
+				var out struct{ Digest string }
+				if code := s.call(t, "PUT", path, map[string]string{"text": text + comment, "replaces": replaces}, &out); code != want {
+					t.Errorf("%s %q: status %d, want %d", path, replaces, code, want)
+				}
+				return store.Document{Digest: out.Digest}
+			}
+			put("", "sha256:0", http.StatusConflict)
+			first := put("", store.NoDocument, http.StatusOK)
+			put("# a", store.NoDocument, http.StatusConflict)
+			second := put("# a", first.Digest, http.StatusOK)
+			put("# b", first.Digest, http.StatusConflict)
+			put("# c", second.Digest, http.StatusOK)
+			put("# d", "", http.StatusOK)
+		}
+		var codes [8]int
+		var all sync.WaitGroup
+		var list DocumentList
+		s.call(t, "GET", "/api/v1/waivers", nil, &list)
+		for i := range codes {
+			all.Go(func() {
+				codes[i] = s.call(t, "PUT", "/api/v1/waivers/x", map[string]string{"text": "waivers: []\n# " + strings.Repeat("x", i+1), "replaces": list.Items[0].Digest}, nil)
+			})
+		}
+		all.Wait()
+		slices.Sort(codes[:])
+		if codes[0] != http.StatusOK || codes[1] != http.StatusConflict {
+			t.Errorf("at the same time: %v", codes)
+		}
+	})
 }

@@ -285,6 +285,9 @@ func (s *Site) changePolicy(v *visit) error {
 		return p.remove(v)
 	}
 	save := do == "save" || do == "over"
+	if save && !p.Editable {
+		return &apiError{Status: http.StatusForbidden, Detail: "policy " + p.Form.Name + " is not to be changed here"}
+	}
 	if p.New && save {
 		p.Form.Error = nameMistake(p.Form.Name)
 	}

@@ -3,6 +3,7 @@ package web
 import (
 	"net/http"
 	"net/url"
+	"strings"
 
 	"strata/internal/policy"
 	"strata/internal/store"
@@ -103,4 +104,14 @@ func (p *violationsPage) add(x *store.Violation) {
 func (p *violationsPage) Severity(rank int) string {
 	words := []string{"unknown", "low", "medium", "high", "critical"}
 	return words[min(max(rank, 0), len(words)-1)]
+}
+
+// Rest is what the message says behind the name of the vulnerability, where it begins with
+// that as those without words of their own do; else empty.
+func (p *violationsPage) Rest(x store.Violation) string {
+	rest, ok := strings.CutPrefix(x.Message, x.Vulnerability+" ")
+	if !ok || x.Vulnerability == "" {
+		return ""
+	}
+	return rest
 }

@@ -48,6 +48,9 @@ func startBrowser(t *testing.T, base string) *browser {
 			if err != nil {
 				return
 			}
+			if m.Type == "debug" { // advice of the browser's
+				continue
+			}
 			b.mu.Lock()
 			b.console = append(b.console, fmt.Sprintf("%s: %s", m.Type, m.Text))
 			b.mu.Unlock()
@@ -103,6 +106,12 @@ func (b *browser) fill(label, text string) {
 func (b *browser) check(label string) {
 	b.t.Helper()
 	b.do("tick "+label, chromedp.Click(fmt.Sprintf(`//label[normalize-space(.)=%q]//input`, label)))
+}
+
+// tick ticks the box whose label begins with a name.
+func (b *browser) tick(name string) {
+	b.t.Helper()
+	b.do("tick "+name, chromedp.Click(fmt.Sprintf(`//label[starts-with(normalize-space(.), %q)]//input[@type="checkbox"]`, name)))
 }
 
 // sees waits until the page says something.

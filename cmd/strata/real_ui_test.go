@@ -1,12 +1,16 @@
 package main
 
 import (
+	"bufio"
+	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -41,7 +45,8 @@ func startRealFleet(t *testing.T) (url string) {
 // Someone who never saw the product, with no documentation: makes the administrator,
 // connects a registry, finds the worst image, sees which layer and instruction brings the
 // worst vulnerability, all other images that have it, and the fix. All pages that links
-// lead to are then looked at, in light, dark and on a phone.
+// lead to are then looked at, in light, dark and on a phone. Before that they waive a finding
+// until a date, and set a watch that mails the owner.
 func TestRealUI(t *testing.T) {
 	registry := startRealFleet(t)
 	s := startServer(t, t.TempDir(), "--mirror", filepath.Join(shared(t, "feeds"), "osv"), "--kev", "none", "--epss", "none", "--allow-private-addresses", "--crawl-every", "1h", "--sync-every", "1h")
@@ -84,8 +89,128 @@ func TestRealUI(t *testing.T) {
 	b.click("Fix")
 	b.sees("org.apache.logging.log4j:log4j-core 2.17.1")
 
+	b.waives()
+	mails := startMailSink(t)
+	b.watches(mails)
 	b.walk()
 	s.stop(t)
+}
+
+// waives sets a finding aside until a date.
+func (b *browser) waives() {
+	b.t.Helper()
+	b.open("/")
+	b.click("fleet/team-d/billing:1.0")
+	b.click("Waive CVE-2021-44228 in org.apache.logging.log4j:log4j-core")
+	b.sees("Set something aside")
+	b.fill("Reason", "the endpoint is switched off")
+	b.fill("Until", time.Now().AddDate(0, 1, 0).Format(time.DateOnly))
+	b.click("Set aside")
+	b.sees("the endpoint is switched off")
+	b.open("/")
+	b.click("fleet/team-d/billing:1.0")
+	b.sees("CVE-2019-14379")
+	if strings.Contains(b.text(), "CVE-2021-44228") {
+		b.t.Errorf("what is waived still counts:\n%s", b.text())
+	}
+	b.check("what is hidden or set aside too")
+	b.click("Show")
+	b.sees("the endpoint is switched off")
+}
+
+// watches lets the owner of a repository be told by mail of what breaks a policy.
+func (b *browser) watches(mails *mailSink) {
+	b.t.Helper()
+	b.open("/registries")
+	b.click("fleet")
+	b.fill("Owners", "team-b/** team-b@example.com")
+	b.click("Keep the settings")
+	b.open("/receivers?kind=email")
+	b.fill("Name", "mail")
+	host, port, _ := net.SplitHostPort(mails.address)
+	b.fill("Mail server", host)
+	b.fill("Port", port)
+	b.fill("Encryption", "none")
+	b.fill("From", "strata@example.com")
+	b.fill("To", "security@example.com")
+	b.click("Make it")
+	b.sees("security@example.com")
+	b.open("/watches/new")
+	b.fill("Name", "billing of team-b")
+	b.fill("Repositories", "fleet/team-b/billing")
+	b.tick("fixable-criticals")
+	b.tick("mail")
+	b.click("Save")
+	waitUntil(b.t, "a mail to the owner", time.Minute, func() bool { return strings.Contains(mails.text(), "RCPT TO:<team-b@example.com>") })
+	if text := mails.text(); strings.Contains(text, "RCPT TO:<security@example.com>") || !strings.Contains(text, "billing") {
+		b.t.Errorf("it is told:\n%.3000s", text)
+	}
+	b.open("/violations")
+	b.sees("CVE-2021-44228")
+	b.open("/notifications")
+	b.sees("sent")
+}
+
+// A mailSink takes mails and keeps what was said.
+type mailSink struct {
+	address string
+
+	mu   sync.Mutex
+	said strings.Builder
+}
+
+// startMailSink starts a server that speaks as much SMTP (RFC 5321) as it takes.
+func startMailSink(t *testing.T) *mailSink {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	m := &mailSink{address: l.Addr().String()}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go m.talk(c)
+		}
+	}()
+	return m
+}
+
+func (m *mailSink) talk(c net.Conn) {
+	defer c.Close()
+	say := func(text string) { _, _ = fmt.Fprintf(c, "%s\r\n", text) }
+	say("220 sink")
+	inMail := false
+	for lines := bufio.NewScanner(c); lines.Scan(); {
+		line := lines.Text()
+		m.mu.Lock()
+		m.said.WriteString(line + "\n")
+		m.mu.Unlock()
+		switch {
+		case inMail && line == ".":
+			inMail = false
+			say("250 taken")
+		case inMail:
+		case strings.EqualFold(line, "DATA"):
+			inMail = true
+			say("354 go on")
+		case strings.EqualFold(line, "QUIT"):
+			say("221 bye")
+			return
+		default:
+			say("250 sink")
+		}
+	}
+}
+
+func (m *mailSink) text() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.said.String()
 }
 
 // walk looks at the pages that links lead to, one of each kind.

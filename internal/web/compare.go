@@ -163,7 +163,7 @@ func (p *comparePage) findings(a, b *report.Report) {
 	of := func(r *report.Report) map[string]bool {
 		out := map[string]bool{}
 		for i := range r.Findings {
-			if r.Findings[i].Active() {
+			if compared(&r.Findings[i]) {
 				out[key(&r.Findings[i])] = true
 			}
 		}
@@ -174,7 +174,7 @@ func (p *comparePage) findings(a, b *report.Report) {
 		seen := map[string]bool{}
 		for i := range r.Findings {
 			f := &r.Findings[i]
-			if k := key(f); f.Active() && !other[k] && !seen[k] {
+			if k := key(f); compared(f) && !other[k] && !seen[k] {
 				seen[k] = true
 				out = append(out, *f)
 			}
@@ -189,3 +189,7 @@ func (p *comparePage) findings(a, b *report.Report) {
 		}
 	}
 }
+
+// compared tells whether a finding counts for a comparison: the end of life of a
+// distribution is not one of a package.
+func compared(f *report.Finding) bool { return f.Active() && f.Kind != report.KindEndOfLife }

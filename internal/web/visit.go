@@ -156,7 +156,10 @@ func (a *keptAnswer) Write(b []byte) (int, error) {
 
 // fail is the one place where errors become pages.
 func (v *visit) fail(err error) {
-	status := statusOf(err)
+	status := 0
+	if e, ok := errors.AsType[*apiError](err); ok { // the first of several that say the same
+		status, err = e.Status, e
+	}
 	switch {
 	case status == http.StatusUnauthorized:
 		v.toLogin()

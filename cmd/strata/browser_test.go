@@ -102,12 +102,6 @@ func (b *browser) fill(label, text string) {
 	b.do("fill in "+label, chromedp.SetValue(field, text))
 }
 
-// check ticks the box with a label.
-func (b *browser) check(label string) {
-	b.t.Helper()
-	b.do("tick "+label, chromedp.Click(fmt.Sprintf(`//label[normalize-space(.)=%q]//input`, label)))
-}
-
 // tick ticks the box whose label begins with a name.
 func (b *browser) tick(name string) {
 	b.t.Helper()

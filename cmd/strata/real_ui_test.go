@@ -113,7 +113,7 @@ func (b *browser) waives() {
 	if strings.Contains(b.text(), "CVE-2021-44228") {
 		b.t.Errorf("what is waived still counts:\n%s", b.text())
 	}
-	b.check("what is hidden or set aside too")
+	b.tick("what is hidden or set aside too")
 	b.click("Show")
 	b.sees("the endpoint is switched off")
 }

@@ -64,7 +64,7 @@ func (s *Site) registries(v *visit) error { return v.showRegistries(http.StatusO
 
 func (v *visit) showRegistries(status int, form registryForm) error {
 	p := &registriesPage{Form: form}
-	p.listPage.URL = v.r.URL
+	p.URL = v.r.URL
 	if err := v.get("/registries", v.asked("cursor"), &p.listPage); err != nil {
 		return err
 	}

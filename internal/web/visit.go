@@ -160,11 +160,11 @@ func (v *visit) fail(err error) {
 	if e, ok := errors.AsType[*apiError](err); ok { // the first of several that say the same
 		status, err = e.Status, e
 	}
-	switch {
-	case status == http.StatusUnauthorized:
+	switch status {
+	case http.StatusUnauthorized:
 		v.toLogin()
 		return
-	case status == 0:
+	case 0:
 		v.o.Log.ErrorContext(v.r.Context(), "a page could not be shown", "path", v.r.URL.Path, "error", err)
 		status, err = http.StatusInternalServerError, errors.New("something went wrong in the server; its log has the reason")
 	}

@@ -71,8 +71,8 @@ func TestRealUI(t *testing.T) {
 	b.fill("Name", "fleet")
 	b.click("Connect")
 	b.sees("Registry fleet is added")
-	waitUntil(t, "all images are scanned", 3*time.Minute, func() bool {
-		return evaluate[int](b, `fetch("/api/v1/images?limit=200").then(r => r.json()).then(p => p.items.length)`) >= 60
+	waitUntil(t, "all images are scanned, and held against all advisories", 3*time.Minute, func() bool {
+		return evaluate[bool](b, `fetch("/api/v1/images?limit=200").then(r => r.json()).then(p => p.items.length >= 60 && p.items.some(i => i.names[0] === "fleet/team-d/billing:1.0" && i.counts.critical === 14))`)
 	})
 
 	b.open("/")
@@ -149,7 +149,7 @@ func (b *browser) watches(mails *mailSink) {
 		b.t.Errorf("it is told:\n%.3000s", text)
 	}
 	b.open("/violations")
-	b.sees("CVE-2021-44228")
+	b.sees("watch billing of team-b")
 	b.open("/notifications")
 	b.sees("sent")
 }

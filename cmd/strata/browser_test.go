@@ -150,7 +150,7 @@ func looks() []look {
 	return []look{{"light", 1400, 900, false}, {"dark", 1400, 900, true}, {"phone", 390, 844, false}}
 }
 
-// look shows the page in one way, and finds what is wrong with it. Where
+// look shows the page that is open in one way, and finds what is wrong with it. Where
 // STRATA_UI_SCREENSHOTS names a folder, a picture of it is left there.
 func (b *browser) look(path string, l look) {
 	b.t.Helper()
@@ -159,9 +159,8 @@ func (b *browser) look(path string, l look) {
 		scheme = "dark"
 	}
 	b.do("look", chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
-		return t.Call(ctx, "Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}}, nil)
+		return t.Call(ctx, "Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}, {"name": "prefers-reduced-motion", "value": "reduce"}}}, nil)
 	}), chromedp.EmulateViewport(l.width, l.height))
-	b.open(path)
 	for _, w := range evaluate[[]string](b, accessibility) {
 		b.t.Errorf("%s (%s): %s", path, l.name, w)
 	}

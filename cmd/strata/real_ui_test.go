@@ -48,6 +48,7 @@ func startRealFleet(t *testing.T) (url string) {
 // lead to are then looked at, in light, dark and on a phone. Before that they waive a finding
 // until a date, and set a watch that mails the owner.
 func TestRealUI(t *testing.T) {
+	t.Parallel() // it waits, for most of its time
 	registry := startRealFleet(t)
 	s := startServer(t, t.TempDir(), "--mirror", filepath.Join(shared(t, "feeds"), "osv"), "--kev", "none", "--epss", "none", "--allow-private-addresses", "--crawl-every", "1h", "--sync-every", "1h")
 	t.Cleanup(func() {
@@ -241,6 +242,7 @@ func (b *browser) walk() {
 			continue
 		}
 		seen[kind] = true
+		b.open(path)
 		for _, l := range looks() {
 			b.look(path, l)
 		}

@@ -3,8 +3,9 @@ package jobs
 import (
 	"context"
 	"fmt"
+	"strings"
 
-	"strata/internal/match"
+	"strata/internal/image"
 	"strata/internal/remedy"
 )
 
@@ -17,49 +18,68 @@ const maxCandidates = 20
 // that is known, and scope what of its repository may be named. The Dockerfile, which may
 // be nil, makes the plan say where to change it.
 func (r *Reports) Plan(ctx context.Context, id, base int64, scope []string, dockerfile *remedy.Dockerfile) (*remedy.Plan, error) {
-	in := remedy.Input{Dockerfile: dockerfile}
-	c, err := r.candidate(ctx, id, true)
+	res, err := r.known(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	if b := c.Image.Base; b != nil && scope != nil && base == 0 {
-		b.Reference, b.Repository, b.Tag, b.Digest = "", "", "", "" // it is another's
+	found, about, err := r.find(ctx, &res.Inventory, true)
+	if err != nil {
+		return nil, err
 	}
-	in.Image, in.Inventory, in.Match = c.Image, c.Inventory, c.Match
-	if base != 0 {
-		siblings, err := r.DB.Siblings(ctx, base, scope, maxCandidates)
-		if err != nil {
+	if b := res.Image.Base; b != nil && b.By == image.BaseByLayers && scope != nil {
+		if b.Reference, b.Repository, b.Tag, err = r.nameFor(ctx, b.Digest, scope); err != nil {
 			return nil, err
 		}
-		for _, s := range siblings {
-			c, err := r.candidate(ctx, s, false)
-			if err != nil {
-				return nil, err
-			}
-			in.Candidates = append(in.Candidates, c)
+		if b.Reference == "" {
+			b.Digest = ""
+		}
+	}
+	in := remedy.Input{Image: res.Image, Inventory: &res.Inventory, Match: &found, Dockerfile: dockerfile}
+	if base != 0 {
+		if in.Candidates, err = r.candidates(ctx, base, scope); err != nil {
+			return nil, err
 		}
 	}
 	p, err := remedy.New(in)
 	if err != nil {
 		return nil, fmt.Errorf("plan for image %d: %w", id, err)
 	}
+	p.Incomplete = r.report(res, &found, about).Incomplete()
 	return p, nil
 }
 
-// candidate is an image with what is in it and wrong with it.
-func (r *Reports) candidate(ctx context.Context, id int64, upgrades bool) (c remedy.Candidate, err error) {
-	img, err := r.DB.LoadImage(ctx, id)
+// candidates are the images in the repositories of a base that may stand in its place.
+func (r *Reports) candidates(ctx context.Context, base int64, scope []string) (out []remedy.Candidate, err error) {
+	siblings, err := r.DB.Siblings(ctx, base, scope, maxCandidates)
 	if err != nil {
-		return c, err
+		return nil, err
 	}
-	submitted, err := r.DB.LayersOfSubmission(ctx, id)
-	if err != nil {
-		return c, err
+	for _, id := range siblings {
+		res, err := r.known(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if m := res.Image; scope != nil {
+			if m.Reference, m.Repository, m.Tag, err = r.nameFor(ctx, m.Digest, scope); err != nil {
+				return nil, err
+			}
+		}
+		found, _, err := r.find(ctx, &res.Inventory, false)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, remedy.Candidate{Image: res.Image, Inventory: &res.Inventory, Match: &found})
 	}
-	res, err := r.Known(ctx, img, submitted)
-	if err != nil {
-		return c, err
+	return out, nil
+}
+
+// nameFor is by which name who has a scope may know an image, with its parts: that by which
+// it was scanned may be another's.
+func (r *Reports) nameFor(ctx context.Context, digest image.Digest, scope []string) (reference, repository, tag string, err error) {
+	reference, err = r.DB.NameInScope(ctx, string(digest), scope)
+	repository = reference
+	if i := strings.LastIndexByte(reference, ':'); i > strings.LastIndexByte(reference, '/') && !strings.Contains(reference, "@") {
+		repository, tag = reference[:i], reference[i+1:]
 	}
-	found, _, err := r.findWith(ctx, &res.Inventory, match.Options{Now: r.Now, Upgrades: upgrades})
-	return remedy.Candidate{Image: img, Inventory: &res.Inventory, Match: &found}, err
+	return reference, repository, tag, err
 }

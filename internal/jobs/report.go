@@ -37,6 +37,19 @@ type Reports struct {
 // Report is that of an image by its id, without a verdict. The error wraps
 // store.ErrNotFound for an image that is not known.
 func (r *Reports) Report(ctx context.Context, id int64) (*report.Report, error) {
+	res, err := r.known(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	rep, err := r.Matched(ctx, res)
+	if err != nil {
+		return nil, fmt.Errorf("report of image %d: %w", id, err)
+	}
+	return rep, nil
+}
+
+// known is what is in an image, by its id.
+func (r *Reports) known(ctx context.Context, id int64) (*scan.Result, error) {
 	img, err := r.DB.LoadImage(ctx, id)
 	if err != nil {
 		return nil, err
@@ -45,21 +58,11 @@ func (r *Reports) Report(ctx context.Context, id int64) (*report.Report, error) 
 	if err != nil {
 		return nil, err
 	}
-	rep, err := r.Of(ctx, img, submitted)
+	res, err := r.Known(ctx, img, submitted)
 	if err != nil {
-		return nil, fmt.Errorf("report of image %d: %w", id, err)
+		return nil, fmt.Errorf("layers of image %d: %w", id, err)
 	}
-	return rep, nil
-}
-
-// Of makes the report of an image whose layers are known; extra, which may be nil, is
-// asked for layers that the cache does not have.
-func (r *Reports) Of(ctx context.Context, img *image.Image, extra scan.Cache) (*report.Report, error) {
-	res, err := r.Known(ctx, img, extra)
-	if err != nil {
-		return nil, err
-	}
-	return r.Matched(ctx, res)
+	return res, nil
 }
 
 // LimitBase takes out of a report the name of a base that is another's image: it gets one
@@ -83,21 +86,23 @@ func (r *Reports) LimitBase(ctx context.Context, rep *report.Report, scope []str
 
 // Matched makes the report of what Known gave.
 func (r *Reports) Matched(ctx context.Context, res *scan.Result) (*report.Report, error) {
-	found, about, err := r.find(ctx, &res.Inventory)
+	found, about, err := r.find(ctx, &res.Inventory, false)
 	if err != nil {
 		return nil, err
 	}
+	return r.report(res, &found, about), nil
+}
+
+func (r *Reports) report(res *scan.Result, found *match.Result, about report.Advisories) *report.Report {
 	return report.New(report.Scanned{
 		Tool: report.Tool{Name: "strata", Version: r.Version}, Image: res.Image, Layers: res.Layers,
-		Inventory: &res.Inventory, Match: &found, Advisories: about,
-	}), nil
+		Inventory: &res.Inventory, Match: found, Advisories: about,
+	})
 }
 
-func (r *Reports) find(ctx context.Context, inv *inventory.Image) (found match.Result, about report.Advisories, err error) {
-	return r.findWith(ctx, inv, match.Options{Now: r.Now})
-}
-
-func (r *Reports) findWith(ctx context.Context, inv *inventory.Image, o match.Options) (found match.Result, about report.Advisories, err error) {
+// find matches what is in an image, for upgrades too where they are asked for.
+func (r *Reports) find(ctx context.Context, inv *inventory.Image, upgrades bool) (found match.Result, about report.Advisories, err error) {
+	o := match.Options{Now: r.Now, Upgrades: upgrades}
 	if r.Advisories != nil {
 		advisories, about, err := r.Advisories(ctx)
 		if err != nil {
@@ -152,8 +157,9 @@ func (r *Reports) about(status *store.AdvisoryStatus, inv *inventory.Image) repo
 	return out
 }
 
-// Known merges the layers that are known, as Of does; one that is not known makes it incomplete, as it
-// was when the image was scanned.
+// Known merges the layers that are known; extra, which may be nil, is asked for those that
+// the cache does not have. One that is not known makes it incomplete, as it was when the
+// image was scanned.
 func (r *Reports) Known(ctx context.Context, img *image.Image, extra scan.Cache) (*scan.Result, error) {
 	caches := []scan.Cache{r.Cache, extra}
 	if r.Cache == nil {

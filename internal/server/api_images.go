@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"slices"
 	"strings"
 
@@ -303,6 +302,8 @@ func (s *Server) planImage(ctx context.Context, in *PlanInput) (*PlanOutput, err
 	if err != nil {
 		return nil, s.fail(ctx, err)
 	}
-	text, err := json.Marshal(plan)
-	return &PlanOutput{ContentType: contentType("json"), Body: text}, s.fail(ctx, err)
+	plan.Image.Reference = m.Reference // the name by which it was scanned may be another's
+	var b bytes.Buffer
+	err = report.WritePlan(&b, "json", plan, report.PlanOptions{})
+	return &PlanOutput{ContentType: contentType("json"), Body: b.Bytes()}, s.fail(ctx, err)
 }

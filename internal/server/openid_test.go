@@ -110,7 +110,6 @@ func TestOpenID(t *testing.T) {
 			Roles: map[string][]auth.Grant{"appsec": {{Role: auth.Security, Repository: "**"}}, "web": {{Role: auth.Viewer, Repository: "r/web/**"}}},
 		}
 		s := newTestServer(t, db, func(o *Options) { o.OpenID = openID })
-		s.mux.HandleFunc("GET /{$}", func(http.ResponseWriter, *http.Request) {})
 		listener := httptest.NewServer(s.Handler())
 		defer listener.Close()
 		openID.RedirectURL = listener.URL + "/api/v1/login/openid/callback"

@@ -22,8 +22,8 @@ func declaredRoles() map[string]string {
 	return map[string]string{
 		"anyone":        "list-login-methods login setup",
 		"known":         "change-password create-token delete-token get-me list-tokens logout",
-		"viewer":        "fix-first get-descendants get-feeds get-image get-impact get-layer get-manifest get-report list-changes list-findings list-image-findings list-image-packages list-images list-impact-images list-impact-layers list-manifests list-policy list-violations stream-events",
-		"viewer of all": "list-licenses list-packages list-vex list-waivers list-watches",
+		"viewer":        "fix-first get-descendants get-feeds get-image get-impact get-layer get-manifest get-report list-changes list-findings list-image-findings list-image-packages list-images list-impact-images list-impact-layers list-manifests list-policy list-violations plan-image stream-events",
+		"viewer of all": "list-finding-days list-licenses list-packages list-vex list-waivers list-watches",
 		"developer":     "rescan-manifest submit-image submit-layer try-policy",
 		"security":      "check-policy check-vex check-waivers delete-policy delete-vex delete-waivers delete-watch get-receiver list-audit list-notifications list-receivers put-policy put-vex put-waivers put-watch resend-notification sync-feeds",
 		"administrator": "cancel-job crawl-registry create-hook-secret create-registry create-user delete-hook-secret delete-receiver delete-registry delete-user get-job get-registry get-user list-instances list-jobs list-registries list-schedules list-users put-receiver retry-job test-new-registry test-receiver test-registry update-registry update-user",

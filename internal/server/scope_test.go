@@ -14,6 +14,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"strata/internal/analyzer"
 	"strata/internal/auth"
 	"strata/internal/image"
 	"strata/internal/inventory"
@@ -41,6 +42,9 @@ func (w *twoTeams) put(t *testing.T, name string, n int, layers []*inventory.Lay
 	digest = fmt.Sprintf("sha256:%064x", 1000+n)
 	m := &image.Image{Reference: "r.example/" + name, Digest: image.Digest(digest), ConfigDigest: image.Digest(digest), Base: base}
 	for i, l := range layers {
+		if err := db.PutLayer(t.Context(), analyzer.SetVersion, l); err != nil {
+			t.Fatal(err)
+		}
 		m.Layers = append(m.Layers, image.Layer{Index: i, DiffID: l.DiffID, Size: 10, CreatedBy: "COPY app /app"})
 	}
 	id, err := db.PutImage(t.Context(), store.Contents{Image: m, Inventory: &inv, AnalyzerSet: "test"})
@@ -174,6 +178,7 @@ func TestScopeOfEveryOperation(t *testing.T) {
 			"get-manifest":        {manifest(w.ours): 0, manifest(w.theirs): 404, manifest(w.others): 404},
 			"list-image-findings": {image(w.shared, "/findings"): 2, image(w.other, "/findings"): 404}, "list-image-packages": {image(w.shared, "/packages"): 2, image(w.other, "/packages"): 404},
 			"get-report": {image(w.web, "/report"): 0, image(w.shared, "/report?format=table"): 0, image(w.shared, "/report?format=cyclonedx"): 0, image(w.other, "/report"): 404},
+			"plan-image": {image(w.web, "/plan"): 0, image(w.shared, "/plan"): 0, image(w.other, "/plan"): 404, image(w.base, "/plan"): 404},
 			"get-impact": {"/impact?vulnerability=GHSA-test-0": 0, "/impact?package=a": 0, "/impact?package=a&range=>66": 0, "/impact?package=team-b-sdk": 404, "/impact?license=MIT": 0, "/impact?license=permissive": 0,
 				"/impact?base=r.example/team-b/secret:1": 404, "/impact?base=r.example/team-a/shared:1": 0, "/impact?base=" + w.digest: 0, "/impact?layer=" + w.otherLayer: 404},
 			"list-impact-images": {"/impact/images?vulnerability=GHSA-test-0": 2, "/impact/images?license=MIT": 2, "/impact/images?package=team-b-sdk": 404},
@@ -207,6 +212,39 @@ func TestScopeOfEveryOperation(t *testing.T) {
 	})
 }
 
+// A plan names the base, and what may stand in its place, as who asks knows them: where they
+// were scanned first is another's.
+func TestPlanNamesNoOthers(t *testing.T) {
+	onEngines(t, func(t *testing.T, db *store.DB) {
+		w := newTwoTeams(t, db)
+		w.o.Reports.Advisories = nil // those of the database
+		token := w.newUser(t, "a", auth.Grant{Role: auth.Developer, Repository: "r.example/team-a/*"})
+		mended, digest := w.put(t, "team-b/base:2", 50, []*inventory.Layer{{DiffID: image.DiffID(fmt.Sprintf("sha256:%064x", 50)), Entries: 1, Files: []inventory.File{{Path: "app/package.json", Analyzer: "npm",
+			Packages: []inventory.Package{{Type: "npm", Ecosystem: "npm", Name: "b", Version: "1.0.0"}}}}}}, nil)
+		if _, err := db.MatchDue(t.Context(), "me"); err != nil {
+			t.Fatal(err)
+		}
+		w.tag(t, "team-a/base:2", digest, mended)
+		first, err := db.Image(t.Context(), w.base, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.tag(t, "team-a/base:1", first.Digest, w.base)
+		var plan struct {
+			Image struct{ Base string }
+			Steps []struct{ Kind, Proposed string }
+		}
+		r := fmt.Sprintf("/api/v1/images/%d/plan", w.web)
+		if status := w.callAs(t, token, "POST", r, map[string]string{}, &plan); status != http.StatusOK {
+			t.Fatal(status)
+		}
+		if plan.Image.Base != "r.example/team-a/base:1" || len(plan.Steps) == 0 || plan.Steps[0].Kind != "base" || plan.Steps[0].Proposed != "r.example/team-a/base:2" {
+			t.Errorf("%+v", plan)
+		}
+		w.ask(t, token, "POST", fmt.Sprintf("/images/%d/plan", w.web), 0)
+	})
+}
+
 // ask asks as a limited user; want is a status that is none of success, or how many items
 // there are.
 func (w *twoTeams) ask(t *testing.T, token, method, path string, want int) {
@@ -220,6 +258,9 @@ func (w *twoTeams) ask(t *testing.T, token, method, path string, want int) {
 		at += "?" + key
 	}
 	trial := `{"text": "rules:\n  - name: x\n    when: image.layers.size() > 0\n    message: \"{{image.reference}} upon {{image.base.reference}}\"\n    action: fail\n"}`
+	if strings.HasSuffix(at, "/plan") {
+		trial = `{"dockerfile": "FROM scratch\nCOPY . /app\n"}`
+	}
 	r := httptest.NewRequestWithContext(t.Context(), method, "/api/v1"+at, strings.NewReader(trial))
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("Authorization", "Bearer "+token)

@@ -60,7 +60,7 @@ func (s *Server) declarePolicies(ctx context.Context, wanted *DeclaredPolicies) 
 	var all []store.Document
 	for _, p := range wanted.Policies {
 		x := store.Document{Kind: store.PolicyDocument, Name: p.Name, Text: p.Text, UpdatedBy: auth.From(ctx).Name}
-		if err := jobs.CheckDocument(&x); err != nil {
+		if _, err := jobs.CheckDocument(&x); err != nil {
 			return fmt.Errorf("%s: policies: %w", p.Place, err)
 		}
 		all = append(all, x)
@@ -172,8 +172,7 @@ func (s *Server) within(ctx context.Context, method, path string, body []byte) (
 		return 0, err
 	}
 	r.Header.Set("Content-Type", "application/json")
-	w := &keptAnswer{header: http.Header{}}
-	s.mux.ServeHTTP(w, r)
+	w := s.inside(r)
 	if w.status < http.StatusBadRequest {
 		return w.status, nil
 	}
@@ -186,6 +185,13 @@ func (s *Server) within(ctx context.Context, method, path string, body []byte) (
 		text += "; " + e.Message + " (" + e.Location + ")" // without the value, which may be a password
 	}
 	return w.status, errors.New(text)
+}
+
+// inside answers a request within the process, as the identity of its context.
+func (s *Server) inside(r *http.Request) *keptAnswer {
+	w := &keptAnswer{header: http.Header{}}
+	s.mux.ServeHTTP(w, r)
+	return w
 }
 
 // A keptAnswer is an answer to be read here.

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"net/http"
 
 	"strata/internal/report"
 	"strata/internal/web"
@@ -10,11 +11,17 @@ import (
 
 // registerPages puts the pages beside the API, which they ask within the process.
 func (s *Server) registerPages() (err error) {
-	s.site, err = web.New(web.Options{API: s.mux, Report: s.pageReport, Version: s.o.Version, Log: s.o.Log, Now: s.o.Now})
+	s.site, err = web.New(web.Options{API: s.pageAnswer, Report: s.pageReport, Version: s.o.Version, Log: s.o.Log, Now: s.o.Now})
 	if err == nil {
 		s.site.Register(s.mux)
 	}
 	return err
+}
+
+// pageAnswer is what the API answers a page.
+func (s *Server) pageAnswer(r *http.Request) (status int, header http.Header, body []byte) {
+	a := s.inside(r)
+	return a.status, a.header, a.body.Bytes()
 }
 
 // pageReport is the report of an image for its page: that of the API.

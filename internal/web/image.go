@@ -12,7 +12,6 @@ import (
 
 	"strata/internal/advisory"
 	"strata/internal/inventory"
-	"strata/internal/policy"
 	"strata/internal/remedy"
 	"strata/internal/report"
 	"strata/internal/store"
@@ -39,16 +38,30 @@ func (s *Site) imageRoutes() map[string]handler {
 
 // images is the list of images.
 func (s *Site) images(v *visit) error {
-	data := struct {
-		listPage[store.ImageRow]
-		Query      url.Values
-		Registries []string
-	}{Query: v.r.URL.Query()}
-	data.URL = v.r.URL
-	if err := v.get("/images", v.asked("q", "registry", "repository", "tag", "platform", "severity", "sort", "untagged", "cursor"), &data.listPage); err != nil {
+	return showList[store.ImageRow](v, "images", "Images", "/images", "q", "registry", "repository", "tag", "platform", "severity", "sort", "untagged")
+}
+
+// A searchedPage is one page of a list, with what it was asked for.
+type searchedPage[T any] struct {
+	listPage[T]
+	Query url.Values
+}
+
+// searched asks the API for a page of a list: for the place that the address names, and what
+// of its query the list may be asked.
+func searched[T any](v *visit, path string, asked ...string) (*searchedPage[T], error) {
+	p := &searchedPage[T]{Query: v.r.URL.Query()}
+	p.URL = v.r.URL
+	return p, v.get(path, v.asked(append(asked, "cursor")...), &p.listPage)
+}
+
+// showList shows a page that is a list and no more.
+func showList[T any](v *visit, name, title, path string, asked ...string) error {
+	p, err := searched[T](v, path, asked...)
+	if err != nil {
 		return err
 	}
-	v.show(http.StatusOK, "images", "Images", data)
+	v.show(http.StatusOK, name, title, p)
 	return nil
 }
 
@@ -218,8 +231,8 @@ func (p *imagePage) stack(selected string) {
 	}
 }
 
-// heightOf is a class of heights, 1 to 9: each is three times as much as the one before,
-// from 30 kB.
+// heightOf is a class of heights, 1 to 9: each is of three times as much as the one before,
+// from 10 kB.
 func heightOf(bytes int64) int {
 	const least = 10_000
 	if bytes < least {
@@ -241,7 +254,7 @@ func (p *imagePage) pick() {
 			}
 		}
 		slices.SortStableFunc(p.Findings, func(a, b report.Finding) int {
-			return cmp.Or(compareBools(b.KEV, a.KEV), b.Severity.Rank()-a.Severity.Rank(), cmp.Compare(b.EPSS, a.EPSS))
+			return cmp.Or(gravity(&b)-gravity(&a), cmp.Compare(b.EPSS, a.EPSS))
 		})
 		p.Findings = cutRows(p, p.Findings)
 	case "packages":
@@ -258,14 +271,13 @@ func (p *imagePage) pick() {
 	}
 }
 
-func compareBools(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case a:
-		return 1
+// gravity orders findings: those that are known to be exploited before all.
+func gravity(f *report.Finding) int {
+	const exploited = 10 // above any rank
+	if f.KEV {
+		return exploited + f.Severity.Rank()
 	}
-	return -1
+	return f.Severity.Rank()
 }
 
 // cutRows leaves as many rows as a page shows, and says how many there are.
@@ -329,9 +341,6 @@ func (p *imagePage) Hidden() (out []report.Package) {
 	return out
 }
 
-// Failed tells whether the verdict is to fail.
-func (p *imagePage) Failed() bool { return p.Report.Verdict.Decision == policy.Fail }
-
 // search goes to what a text names, or lists what it may mean.
 func (s *Site) search(v *visit) error {
 	text := v.r.FormValue("q")
@@ -348,10 +357,8 @@ func (s *Site) search(v *visit) error {
 	err := errors.Join(
 		v.get("/images", url.Values{"q": {text}, "limit": {"20"}, "untagged": {"true"}}, &data.Images),
 		v.get("/findings", url.Values{"vulnerability": {text}, "limit": {"20"}}, &data.Findings),
+		v.mayGet("/packages", url.Values{"name": {text}, "limit": {"20"}}, &data.Packages),
 	)
-	if packagesErr := v.get("/packages", url.Values{"name": {text}, "limit": {"20"}}, &data.Packages); statusOf(packagesErr) != http.StatusForbidden {
-		err = errors.Join(err, packagesErr)
-	}
 	if err != nil {
 		return err
 	}

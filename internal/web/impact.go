@@ -1,7 +1,7 @@
 package web
 
 import (
-	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -26,16 +26,7 @@ func (s *Site) impactRoutes() map[string]handler {
 
 // vulnerabilities lists findings over all images.
 func (s *Site) vulnerabilities(v *visit) error {
-	data := struct {
-		listPage[store.FleetFinding]
-		Query url.Values
-	}{Query: v.r.URL.Query()}
-	data.URL = v.r.URL
-	if err := v.get("/findings", v.asked("vulnerability", "package", "severity", "fixable", "kev", "cursor"), &data.listPage); err != nil {
-		return err
-	}
-	v.show(http.StatusOK, "vulnerabilities", "Vulnerabilities", data)
-	return nil
+	return showList[store.FleetFinding](v, "vulnerabilities", "Vulnerabilities", "/findings", "vulnerability", "package", "severity", "fixable", "kev")
 }
 
 // An impactPage is where something is.
@@ -58,25 +49,31 @@ type impactPage struct {
 	Error string
 }
 
-// where asks where something is.
+// where asks where something is: for the images.
 func (v *visit) where(query url.Values) (*impactPage, error) {
 	p := &impactPage{URL: v.r.URL}
+	query = maps.Clone(query)
 	query.Set("limit", "50")
-	layers := url.Values{}
-	for name, values := range query {
-		layers[name] = values
-	}
-	layers.Set("limit", "20")
 	if cursor := v.r.FormValue("cursor"); cursor != "" {
 		query.Set("cursor", cursor)
 	}
-	return p, errors.Join(v.get("/impact", query, &p.Impact), v.get("/impact/layers", layers, &p.Layers))
+	return p, v.get("/impact", query, &p.Impact)
+}
+
+// whereLayers is where, and for the layers that bring it.
+func (v *visit) whereLayers(query url.Values) (*impactPage, error) {
+	p, err := v.where(query)
+	if err != nil {
+		return p, err
+	}
+	query.Set("limit", "20")
+	return p, v.get("/impact/layers", query, &p.Layers)
 }
 
 // vulnerability is the page of a vulnerability.
 func (s *Site) vulnerability(v *visit) error {
 	id := v.r.PathValue("id")
-	p, err := v.where(url.Values{"vulnerability": {id}})
+	p, err := v.whereLayers(url.Values{"vulnerability": {id}})
 	if err != nil {
 		return err
 	}
@@ -94,7 +91,7 @@ func (s *Site) vulnerability(v *visit) error {
 
 // layer is the page of a layer: which images have it.
 func (s *Site) layer(v *visit) error {
-	p, err := v.where(url.Values{"layer": {v.r.PathValue("diff_id")}})
+	p, err := v.whereLayers(url.Values{"layer": {v.r.PathValue("diff_id")}})
 	if err != nil {
 		return err
 	}
@@ -103,8 +100,7 @@ func (s *Site) layer(v *visit) error {
 	return nil
 }
 
-// base is the page of a base image: what is built upon it, and which layers of it are best
-// rebuilt.
+// base is the page of a base image: what is built upon it.
 func (s *Site) base(v *visit) error {
 	p, err := v.where(url.Values{"base": {v.r.PathValue("id")}})
 	if err != nil {
@@ -121,23 +117,14 @@ func (s *Site) base(v *visit) error {
 
 // packages lists package versions.
 func (s *Site) packages(v *visit) error {
-	data := struct {
-		listPage[store.PackageRow]
-		Query url.Values
-	}{Query: v.r.URL.Query()}
-	data.URL = v.r.URL
-	if err := v.get("/packages", v.asked("name", "type", "cursor"), &data.listPage); err != nil {
-		return err
-	}
-	v.show(http.StatusOK, "packages", "Packages", data)
-	return nil
+	return showList[store.PackageRow](v, "packages", "Packages", "/packages", "name", "type")
 }
 
 // packageWhere is the page of a package: of one version (purl), or of all of a name within
 // a range.
 func (s *Site) packageWhere(v *visit) error {
 	query := v.asked("purl", "package", "type", "range")
-	p, err := v.where(query)
+	p, err := v.whereLayers(query)
 	if statusOf(err) == http.StatusBadRequest {
 		p.Asked, p.Error = v.r.URL.Query(), sentence(err.Error())
 		v.show(http.StatusBadRequest, "package", "Package", p)
@@ -173,22 +160,21 @@ func (p *impactPage) ofVersion() {
 
 // licences lists the licences of what is in the images.
 func (s *Site) licences(v *visit) error {
-	data := struct {
-		listPage[store.LicenseRow]
-		Query   url.Values
-		Classes []license.Class
-	}{Query: v.r.URL.Query(), Classes: []license.Class{license.PublicDomain, license.Permissive, license.WeakCopyleft, license.StrongCopyleft, license.NetworkCopyleft, license.Proprietary, license.Unknown}}
-	data.URL = v.r.URL
-	if err := v.get("/licenses", v.asked("class", "cursor"), &data.listPage); err != nil {
+	p, err := searched[store.LicenseRow](v, "/licenses", "class")
+	if err != nil {
 		return err
 	}
+	data := struct {
+		*searchedPage[store.LicenseRow]
+		Classes []license.Class
+	}{p, []license.Class{license.PublicDomain, license.Permissive, license.WeakCopyleft, license.StrongCopyleft, license.NetworkCopyleft, license.Proprietary, license.Unknown}}
 	v.show(http.StatusOK, "licences", "Licences", data)
 	return nil
 }
 
 // licenceWhere is the page of a licence, or of a class of licences.
 func (s *Site) licenceWhere(v *visit) error {
-	p, err := v.where(url.Values{"license": {v.r.FormValue("licence")}})
+	p, err := v.whereLayers(url.Values{"license": {v.r.FormValue("licence")}})
 	if err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ func (s *Site) loginPage(v *visit) error {
 }
 
 func (s *Site) login(v *visit) error {
-	form := loginForm{Name: strings.TrimSpace(v.r.PostFormValue("name")), Next: v.r.PostFormValue("next")}
+	form := loginForm{Name: v.field("name"), Next: v.r.PostFormValue("next")}
 	err := v.ask("POST", "/login", map[string]string{"name": form.Name, "password": v.r.PostFormValue("password")}, nil)
 	if v.wrong(err, &form.Error) {
 		v.show(http.StatusUnprocessableEntity, "login", "Log in", form)
@@ -88,7 +88,7 @@ func (s *Site) setupPage(v *visit) error {
 // setup makes the first administrator, who comes to the registries next: without one there
 // is nothing to see.
 func (s *Site) setup(v *visit) error {
-	form := loginForm{Name: strings.TrimSpace(v.r.PostFormValue("name")), Token: strings.TrimSpace(v.r.PostFormValue("token"))}
+	form := loginForm{Name: v.field("name"), Token: v.field("token")}
 	password := v.r.PostFormValue("password")
 	if password != v.r.PostFormValue("again") {
 		form.Error = "The two passwords differ."

@@ -71,6 +71,19 @@ func (v *visit) act(method, path string, body any, to, format string, args ...an
 	return v.done(to, format, args...)
 }
 
+// remove deletes what a page is of, and goes to the list at a path, or back to the page where
+// that is refused.
+func (v *visit) remove(at, list, format string, args ...any) error {
+	err := v.ask("DELETE", at, nil, nil)
+	if why := ""; v.refused(err, &why) {
+		return v.problem(at, why)
+	}
+	if err != nil {
+		return err
+	}
+	return v.done(list, format, args...)
+}
+
 // refused is wrong for what has no form to be shown again: what is not there, or not for
 // who asks, is an error page.
 func (v *visit) refused(err error, text *string) bool {

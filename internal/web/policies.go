@@ -277,7 +277,7 @@ func (s *Site) changePolicy(v *visit) error {
 		p.Form.Text, p.Form.Was = unixLines(v.r.PostFormValue("text")), v.r.PostFormValue("was")
 	}
 	if p.New {
-		p.Form.Name = strings.TrimSpace(v.r.PostFormValue("name"))
+		p.Form.Name = v.field("name")
 	}
 	p.Scope = trialScope{Repositories: v.r.PostFormValue("repositories"), Tags: v.r.PostFormValue("tags"), Mode: v.r.PostFormValue("mode")}
 	do := v.r.PostFormValue("do")

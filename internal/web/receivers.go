@@ -270,13 +270,5 @@ func (s *Site) pauseReceiver(v *visit) error {
 }
 
 func (s *Site) deleteReceiver(v *visit) error {
-	to := v.at("/receivers", "name")
-	err := v.ask("DELETE", to, nil, nil)
-	if why := ""; v.refused(err, &why) {
-		return v.problem(to, why)
-	}
-	if err != nil {
-		return err
-	}
-	return v.done("/receivers", "Receiver %s is deleted, and so are its notifications.", v.r.PathValue("name"))
+	return v.remove(v.at("/receivers", "name"), "/receivers", "Receiver %s is deleted, and so are its notifications.", v.r.PathValue("name"))
 }

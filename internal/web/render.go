@@ -55,7 +55,7 @@ type frame struct {
 	Section string
 	Me      *auth.Identity
 	Version string
-	// Note is what was done by the form that led here, and Next the page to come back to.
+	// Note is what was done by the form that led here.
 	Note string
 	// Problem is why what led here was not done.
 	Problem string

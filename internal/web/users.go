@@ -175,13 +175,5 @@ func (s *Site) resetPassword(v *visit) error {
 }
 
 func (s *Site) deleteUser(v *visit) error {
-	to := v.at("/users", "name")
-	err := v.ask("DELETE", to, nil, nil)
-	if why := ""; v.refused(err, &why) {
-		return v.problem(to, why)
-	}
-	if err != nil {
-		return err
-	}
-	return v.done("/users", "User %s is deleted, with sessions and tokens.", v.r.PathValue("name"))
+	return v.remove(v.at("/users", "name"), "/users", "User %s is deleted, with sessions and tokens.", v.r.PathValue("name"))
 }

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 
+	"strata/internal/advisory"
 	"strata/internal/policy"
 	"strata/internal/store"
 )
@@ -100,11 +101,8 @@ func (p *violationsPage) add(x *store.Violation) {
 	image.Rules = append(image.Rules, ruleGroup{Watch: x.Watch, Policy: x.Policy, Rule: x.Rule, Decision: x.Decision, Message: x.Message, Items: []store.Violation{*x}})
 }
 
-// Severity is the word of a rank of severities.
-func (p *violationsPage) Severity(rank int) string {
-	words := []string{"unknown", "low", "medium", "high", "critical"}
-	return words[min(max(rank, 0), len(words)-1)]
-}
+// Severity is that of a rank.
+func (p *violationsPage) Severity(rank int) advisory.Severity { return advisory.SeverityOfRank(rank) }
 
 // Rest is what the message says behind the name of the vulnerability, where it begins with
 // that as those without words of their own do; else empty.

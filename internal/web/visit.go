@@ -110,48 +110,25 @@ func (v *visit) ask(method, path string, body, into any) error {
 			r.Header[name] = values
 		}
 	}
-	answer := &keptAnswer{header: http.Header{}}
-	v.o.API.ServeHTTP(answer, r)
-	if answer.status >= http.StatusBadRequest {
+	status, header, answer := v.o.API(r)
+	if status >= http.StatusBadRequest {
 		e := &apiError{}
-		if err := json.Unmarshal(answer.body.Bytes(), e); err != nil {
-			return fmt.Errorf("%s %s: status %d: %w", method, path, answer.status, err)
+		if err := json.Unmarshal(answer, e); err != nil {
+			return fmt.Errorf("%s %s: status %d: %w", method, path, status, err)
 		}
-		e.Status = answer.status
+		e.Status = status
 		return e
 	}
-	for _, cookie := range answer.header.Values("Set-Cookie") {
+	for _, cookie := range header.Values("Set-Cookie") {
 		v.w.Header().Add("Set-Cookie", cookie)
 	}
 	if into == nil {
 		return nil
 	}
-	if err := json.Unmarshal(answer.body.Bytes(), into); err != nil {
+	if err := json.Unmarshal(answer, into); err != nil {
 		return fmt.Errorf("%s %s: %w", method, path, err)
 	}
 	return nil
-}
-
-// A keptAnswer is an answer to be read here.
-type keptAnswer struct {
-	header http.Header
-	status int
-	body   bytes.Buffer
-}
-
-// Header implements http.ResponseWriter.
-func (a *keptAnswer) Header() http.Header { return a.header }
-
-// WriteHeader implements http.ResponseWriter.
-func (a *keptAnswer) WriteHeader(status int) {
-	if a.status == 0 {
-		a.status = status
-	}
-}
-
-func (a *keptAnswer) Write(b []byte) (int, error) {
-	a.WriteHeader(http.StatusOK)
-	return a.body.Write(b)
 }
 
 // fail is the one place where errors become pages.

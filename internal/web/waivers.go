@@ -181,10 +181,9 @@ func (s *Site) addExceptions(v *visit) error {
 	if v.r.PostFormValue("do") == "vex" {
 		return v.addVEX()
 	}
-	value := func(name string) string { return strings.TrimSpace(v.r.PostFormValue(name)) }
 	form := waiverForm{
-		Vulnerability: value("vulnerability"), Package: value("package"), Version: value("version"), Images: unixLines(value("images")),
-		Owner: value("owner"), Reason: value("reason"), Until: value("until"), Open: true,
+		Vulnerability: v.field("vulnerability"), Package: v.field("package"), Version: v.field("version"), Images: unixLines(v.field("images")),
+		Owner: v.field("owner"), Reason: v.field("reason"), Until: v.field("until"), Open: true,
 	}
 	entry := form.entry(v.o.Now())
 	if form.Error == "" {
@@ -254,7 +253,7 @@ const maxVEXUpload = 10 << 20
 
 // addVEX adds a VEX document, from a file or as a text.
 func (v *visit) addVEX() error {
-	form := vexForm{Name: strings.TrimSpace(v.r.PostFormValue("name")), Text: v.r.PostFormValue("text"), Replace: v.r.PostFormValue("replace") != ""}
+	form := vexForm{Name: v.field("name"), Text: v.r.PostFormValue("text"), Replace: v.r.PostFormValue("replace") != ""}
 	file, head, err := v.r.FormFile("file")
 	if err == nil {
 		defer file.Close()
@@ -385,7 +384,7 @@ func (s *Site) changeWaivers(v *visit) error {
 	}
 	p.Form.Text, p.Form.Was = unixLines(v.r.PostFormValue("text")), v.r.PostFormValue("was")
 	if p.New {
-		p.Form.Name = strings.TrimSpace(v.r.PostFormValue("name"))
+		p.Form.Name = v.field("name")
 	}
 	p.check()
 	if p.New && do != "check" {

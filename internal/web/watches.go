@@ -228,7 +228,7 @@ func (f *watchForm) fill(v *visit) error {
 		return err
 	}
 	if f.New {
-		f.Name = strings.TrimSpace(value("name"))
+		f.Name = v.field("name")
 		f.Error = nameMistake(f.Name)
 		watches, err := v.watchList()
 		if err != nil {
@@ -241,8 +241,8 @@ func (f *watchForm) fill(v *visit) error {
 	if f.Error == "" && len(v.r.PostForm["policy"]) == 0 {
 		f.Error = "Choose at least one policy: without one there is nothing to object to."
 	}
-	for line := range strings.Lines(f.Labels) {
-		if line = strings.TrimSpace(line); f.Error == "" && line != "" && !strings.Contains(line, "=") {
+	for _, line := range linesOf(f.Labels) {
+		if f.Error == "" && !strings.Contains(line, "=") {
 			f.Error = "Labels: " + line + " has no value: write NAME=VALUE, where * in the value is any text."
 		}
 	}
@@ -252,8 +252,8 @@ func (f *watchForm) fill(v *visit) error {
 // labelsOf are the labels of a text with NAME=VALUE in each line.
 func labelsOf(text string) map[string]string {
 	out := map[string]string{}
-	for line := range strings.Lines(text) {
-		if name, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok {
+	for _, line := range linesOf(text) {
+		if name, value, ok := strings.Cut(line, "="); ok {
 			out[strings.TrimSpace(name)] = strings.TrimSpace(value)
 		}
 	}

@@ -21,7 +21,7 @@ import (
 // Options of New. API is needed.
 type Options struct {
 	// API answers requests to /api/v1 as the identity of their context.
-	API http.Handler
+	API func(*http.Request) (status int, header http.Header, body []byte)
 	// Report is the report of an image, as its viewer may see it; the API's, without the
 	// way through JSON, as it may have ten thousands of findings.
 	Report func(ctx context.Context, image int64) (*report.Report, error)

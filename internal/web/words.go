@@ -18,16 +18,14 @@ func (s *Site) functions() template.FuncMap {
 	return template.FuncMap{
 		"asset":       func(name string) string { return s.assets.address[name] },
 		"when":        func(t any) template.HTML { return when(t, s.o.Now()) },
-		"size":        size,
+		"size":        report.Size,
 		"short":       short,
 		"count":       count,
 		"number":      number,
-		"tag":         tagOf,
 		"address":     address,
 		"instruction": report.Instruction,
 		"list":        func(items ...any) []any { return items },
 		"dict":        dict,
-		"lower":       strings.ToLower,
 		"join":        strings.Join,
 		"path":        url.PathEscape,
 		"add":         func(a, b int) int { return a + b },
@@ -78,22 +76,6 @@ func ago(d time.Duration) string {
 		return "in " + text
 	}
 	return text + " ago"
-}
-
-// size is a number of bytes in decimal units (IEC 80000-13), as registries tell them.
-func size(n int64) string {
-	if n < 0 {
-		return "?"
-	}
-	f, units := float64(n), []string{"B", "kB", "MB", "GB", "TB"}
-	i := 0
-	for f >= 1000 && i < len(units)-1 {
-		f, i = f/1000, i+1
-	}
-	if f < 10 && i > 0 {
-		return fmt.Sprintf("%.1f %s", f, units[i])
-	}
-	return fmt.Sprintf("%.0f %s", f, units[i])
 }
 
 // short is a digest that people can tell from others.

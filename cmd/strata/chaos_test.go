@@ -362,21 +362,10 @@ func (w *chaosWorld) caught(i *chaosInstance, hold, goOn func(*chaosInstance)) (
 // instance is the id by which the others know one.
 func (w *chaosWorld) instance(i *chaosInstance) string {
 	w.t.Helper()
-	var list struct {
-		Items []struct {
-			ID   string
-			This bool
-		}
-	}
+	var list json.RawMessage
 	own := &chaosAPI{t: w.t, client: w.api.client, url: "http://" + i.listen, token: w.api.token}
 	own.call("GET", "/api/v1/instances", nil, &list)
-	for _, item := range list.Items {
-		if item.This {
-			return item.ID
-		}
-	}
-	w.t.Fatalf("instance %d is not in its own list: %+v", i.n, list)
-	return ""
+	return thisInstance(w.t, list)
 }
 
 // takenOver waits until nothing is left as it was of what an instance had at work.

@@ -186,21 +186,30 @@ func (s *scaling) scan(registry string, n int) {
 func instanceID(t *testing.T, i *servingProcess, token string) string {
 	t.Helper()
 	status, body := i.do(t, token, "GET", "/api/v1/instances", nil)
+	if status != http.StatusOK {
+		t.Fatalf("%d %s", status, body)
+	}
+	return thisInstance(t, body)
+}
+
+// thisInstance is the id of the one that answered with a list of instances.
+func thisInstance(t *testing.T, list []byte) string {
+	t.Helper()
 	var page struct {
 		Items []struct {
 			ID   string
 			This bool
 		}
 	}
-	if err := json.Unmarshal(body, &page); err != nil || status != http.StatusOK {
-		t.Fatalf("%d %s", status, body)
+	if err := json.Unmarshal(list, &page); err != nil {
+		t.Fatalf("%v: %s", err, list)
 	}
 	for _, item := range page.Items {
 		if item.This {
 			return item.ID
 		}
 	}
-	t.Fatalf("no instance is this one: %s", body)
+	t.Fatalf("no instance is this one: %s", list)
 	return ""
 }
 

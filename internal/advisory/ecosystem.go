@@ -131,6 +131,9 @@ var (
 	gitSuffix = regexp.MustCompile(`(\.git)?/?$`)
 )
 
+// Normalizing are the ecosystems whose names NormalizeName changes.
+func Normalizing() []string { return []string{"PyPI", "NuGet", "Packagist", "Hex", "SwiftURL"} }
+
 // NormalizeName writes a package's name as the ecosystem (without suffix)
 // compares names: PyPI by PEP 503; NuGet, Packagist and Hex without regard to
 // case; SwiftURL, whose names are URLs that some records write without scheme, as

@@ -39,6 +39,16 @@ func (s Severity) Rank() int {
 	return 0
 }
 
+// SeverityOfRank is the reverse of Severity.Rank: Unknown for what is no rank.
+func SeverityOfRank(rank int) Severity {
+	for _, s := range []Severity{Critical, High, Medium, Low} {
+		if s.Rank() == rank {
+			return s
+		}
+	}
+	return Unknown
+}
+
 // A CVSS is a score of the Common Vulnerability Scoring System
 // (https://www.first.org/cvss/). The zero CVSS means that there is none.
 type CVSS struct {

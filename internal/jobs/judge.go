@@ -345,16 +345,15 @@ func (b *lawbook) except(d *store.Document) error {
 }
 
 // CheckDocument is an error for a document that can't be used, with the place of the
-// mistake.
-func CheckDocument(d *store.Document) error {
+// mistake. It gives the receivers that the rules of a policy tell.
+func CheckDocument(d *store.Document) (receivers []string, err error) {
 	if err := checkDocumentName(d.Kind, d.Name); err != nil {
-		return err
+		return nil, err
 	}
 	if d.Kind != store.PolicyDocument {
-		return (&lawbook{}).except(d)
+		return nil, (&lawbook{}).except(d)
 	}
-	_, err := policyRules(d.Name, d.Text)
-	return err
+	return ReceiversOf(d)
 }
 
 // ReceiversOf are the names of the receivers that the rules of a policy tell.

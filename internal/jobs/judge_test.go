@@ -104,7 +104,7 @@ func (c *courtTest) lines(resolved bool) []string {
 func (c *courtTest) document(kind, name, text string) {
 	c.t.Helper()
 	d := &store.Document{Kind: kind, Name: name, Text: text, UpdatedBy: "test"}
-	if err := CheckDocument(d); err != nil {
+	if _, err := CheckDocument(d); err != nil {
 		c.t.Fatal(err)
 	}
 	c.now = c.now.Add(time.Second)
@@ -341,7 +341,7 @@ func TestCheckDocument(t *testing.T) {
 		{Kind: store.WaiversDocument, Name: "x", Text: "waivers: [1]"},
 		{Kind: store.VEXDocument, Name: "x", Text: "{}"},
 	} {
-		if err := CheckDocument(&d); err == nil {
+		if _, err := CheckDocument(&d); err == nil {
 			t.Errorf("%+v: no error", d)
 		} else {
 			t.Log(err)

@@ -49,7 +49,7 @@ func TestRealNews(t *testing.T) {
 		n := &newsTest{t: t, db: in.db, syncs: &Syncs{DB: in.db, Instance: "one", Enqueue: func(context.Context, ...Job) error { return nil }},
 			court: &Court{DB: in.db, Reports: &Reports{DB: in.db}}}
 		document := &store.Document{Kind: store.PolicyDocument, Name: "known", Text: everythingFixable}
-		if err := CheckDocument(document); err != nil {
+		if _, err := CheckDocument(document); err != nil {
 			t.Fatal(err)
 		}
 		if err := in.db.PutDocument(t.Context(), document); err != nil {

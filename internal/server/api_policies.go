@@ -102,15 +102,9 @@ func (d documents) list(ctx context.Context, _ *struct{}) (*struct{ Body Documen
 // and column of each mistake.
 func (d documents) checked(ctx context.Context, in *DocumentInput) (*store.Document, error) {
 	x := &store.Document{Name: in.Name, Kind: d.kind, Text: in.Body.Text, UpdatedBy: auth.From(ctx).Name}
-	if err := jobs.CheckDocument(x); err != nil {
-		return nil, huma.Error422UnprocessableEntity(err.Error())
-	}
-	if d.kind != store.PolicyDocument {
-		return x, nil
-	}
-	receivers, err := jobs.ReceiversOf(x)
+	receivers, err := jobs.CheckDocument(x)
 	if err != nil {
-		return nil, d.fail(ctx, err)
+		return nil, huma.Error422UnprocessableEntity(err.Error())
 	}
 	return x, d.checkReceivers(ctx, receivers, "a rule's receivers")
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"strata/internal/advisory"
 	"strata/internal/notify"
 )
 
@@ -122,7 +123,7 @@ func toldViolations(ctx context.Context, tx *sql.Tx, notification int64) ([]rout
 		if err := rows.Scan(&v.id, &v.watch, &v.image, &g.Policy, &g.Rule, &g.Vulnerability, &severity, &g.Decision, &g.Message, &pkg, &g.Owner); err != nil {
 			return nil, err
 		}
-		g.Severity = string(severityOf(severity))
+		g.Severity = string(advisory.SeverityOfRank(severity))
 		if pkg != "" {
 			g.Packages = []string{pkg}
 		}

@@ -53,22 +53,12 @@ func scanFinding(scan func(...any) error, more ...any) (PackageFinding, error) {
 	k := &f.Package
 	err := scan(append([]any{&f.ID, &f.Vulnerability, &k.Type, &k.Ecosystem, &k.Name, &k.Version, &k.PURL, &rank, &f.Score, &f.KEV, &f.FixedVersion,
 		&advisories, &f.Suppressed, &opened, &closed, &f.ClosedReason}, more...)...)
-	f.Severity, f.Advisories, f.OpenedAt = severityOf(rank), strings.Fields(advisories), fromMicros(opened)
+	f.Severity, f.Advisories, f.OpenedAt = advisory.SeverityOfRank(rank), strings.Fields(advisories), fromMicros(opened)
 	if closed.Valid {
 		t := fromMicros(closed)
 		f.ClosedAt = &t
 	}
 	return f, err
-}
-
-// severityOf is the severity of a rank.
-func severityOf(rank int) advisory.Severity {
-	for _, s := range []advisory.Severity{advisory.Critical, advisory.High, advisory.Medium, advisory.Low} {
-		if s.Rank() == rank {
-			return s
-		}
-	}
-	return advisory.Unknown
 }
 
 // FindingsAt gives the findings that an image had at a time, the worst first: in the

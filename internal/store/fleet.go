@@ -360,11 +360,6 @@ func (d *DB) repositoriesOf(ctx context.Context, f *fleet, scope []string) ([]fl
 	return out, err
 }
 
-// seen tells whether an image is there for who asks.
-func (f *fleet) seen(image int32, scope []string, repositories []fleetRepository) bool {
-	return f.there[image] && (scope == nil || slices.ContainsFunc(f.at[image].repositories, func(at int32) bool { return repositories[at].inScope }))
-}
-
 // inList are ids with commas, for IN; "NULL", which nothing is in, for none.
 func inList(ids []int64) string {
 	if len(ids) == 0 {

@@ -77,23 +77,13 @@ func (d *DB) vulnerabilitySubject(ctx context.Context, name string) (*subject, e
 		if err := scan(&p.ID, &rank, &p.FixedVersion, &p.Aside, &p.Type, &p.Name, &p.Version, &p.PURL, &p.Ecosystem); err != nil {
 			return err
 		}
-		p.Severity = severityOfRank(rank)
+		p.Severity = advisory.SeverityOfRank(rank)
 		if old := s.packages[p.ID]; old == nil || old.Aside != "" && p.Aside == "" || (old.Aside == "") == (p.Aside == "") && old.Severity.Rank() < rank {
 			s.packages[p.ID] = p
 		}
 		return nil
 	})
 	return s, err
-}
-
-// severityOfRank is the reverse of advisory.Severity.Rank.
-func severityOfRank(rank int) advisory.Severity {
-	for _, s := range []advisory.Severity{advisory.Critical, advisory.High, advisory.Medium, advisory.Low} {
-		if s.Rank() == rank {
-			return s
-		}
-	}
-	return advisory.Unknown
 }
 
 // licenseSubject are the packages under licences: of a class; else those whose

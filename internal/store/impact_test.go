@@ -291,7 +291,7 @@ func (w *testWorld) line(i int, h bruteHit, findings map[int64]testFinding) stri
 	p, f, l := w.packages[h.pkg], findings[h.pkg], w.images[i].Image.Layers[h.layer]
 	severity := ""
 	if findings != nil {
-		severity = string(severityOfRank(f.severity))
+		severity = string(advisory.SeverityOfRank(f.severity))
 	}
 	return fmt.Sprintf("%s@%s layer %d %s %q %s by %d owned=%v aside %q %s fix %q", p.Name, p.Version, h.layer, l.DiffID, l.CreatedBy, h.state, h.stateAt, h.owned, h.aside, severity, f.fixed)
 }

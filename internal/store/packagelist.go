@@ -159,11 +159,12 @@ func (d *DB) Licenses(ctx context.Context, class, after string, limit int) ([]Li
 func packagesNamed(names []string) (query string, values []any) {
 	marks := strings.TrimSuffix(strings.Repeat("?, ", len(names)), ", ")
 	query, values = `SELECT id FROM packages WHERE name IN (`+marks+`)`, anys(names)
-	for _, x := range []struct{ typ, ecosystem string }{{"pypi", "PyPI"}, {"nuget", "NuGet"}, {"composer", "Packagist"}, {"hex", "Hex"}, {"swift", "SwiftURL"}} {
+	for _, ecosystem := range advisory.Normalizing() {
 		for _, name := range names {
-			values = append(values, advisory.NormalizeName(x.ecosystem, name))
+			values = append(values, advisory.NormalizeName(ecosystem, name))
 		}
-		query += ` UNION ALL SELECT n.id FROM package_keys k JOIN packages n ON n.id = k.package AND n.type = '` + x.typ + `' WHERE k.ecosystem = '` + x.ecosystem + `' AND k.name IN (` + marks + `)`
+		// What is of another ecosystem and known to its advisories, too, has another name.
+		query += ` UNION ALL SELECT n.id FROM package_keys k JOIN packages n ON n.id = k.package AND n.ecosystem = k.ecosystem WHERE k.ecosystem = '` + ecosystem + `' AND k.name IN (` + marks + `)`
 	}
 	return query, values
 }

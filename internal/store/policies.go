@@ -82,12 +82,15 @@ func (d *DB) PutDocument(ctx context.Context, x *Document) error {
 // is of any.
 func (d *DB) ReplaceDocument(ctx context.Context, x *Document, digest string) error {
 	err := d.inTx(ctx, func(tx *sql.Tx) error {
-		before, err := documentText(ctx, tx, x)
-		if err != nil {
-			return err
-		}
-		if digest != "" && digest != before.Digest {
-			return fmt.Errorf("%w: it was changed since it was read", ErrConflict)
+		var before Document
+		if digest != "" {
+			var err error
+			if before, err = documentText(ctx, tx, x); err != nil {
+				return err
+			}
+			if digest != before.Digest {
+				return fmt.Errorf("%w: it was changed since it was read", ErrConflict)
+			}
 		}
 		now := d.now().UnixMicro()
 		if err := writeDocument(ctx, tx, x, digest == "", before.Text, now); err != nil {

@@ -11,7 +11,7 @@ type sight struct {
 	fleet        *fleet
 	scope        []string
 	repositories []fleetRepository
-	// known is 1 for an image that is seen, 2 for one that isn't, 0 where nobody asked.
+	// known is 1 for an image in scope, 2 for one that isn't, 0 where nobody asked.
 	known []uint8
 }
 
@@ -25,12 +25,12 @@ func (d *DB) sightOf(ctx context.Context, f *fleet, scope []string) (*sight, err
 
 // sees tells whether an image, by its place, is there for who asks.
 func (s *sight) sees(image int32) bool {
-	if s.scope == nil {
+	if s.scope == nil || !s.fleet.there[image] {
 		return s.fleet.there[image]
 	}
 	if s.known[image] == 0 {
 		s.known[image] = 2
-		if s.fleet.seen(image, s.scope, s.repositories) {
+		if slices.ContainsFunc(s.fleet.at[image].repositories, func(at int32) bool { return s.repositories[at].inScope }) {
 			s.known[image] = 1
 		}
 	}

@@ -219,21 +219,18 @@ const MaxOpen = 10_000
 
 // OpenViolations counts the open violations of each watch by its id, up to MaxOpen.
 func (d *DB) OpenViolations(ctx context.Context) (map[int64]int, error) {
-	rows, err := d.db.QueryContext(ctx, `SELECT id, (SELECT COUNT(*) FROM (SELECT 1 FROM violations v WHERE v.watch = watches.id AND v.resolved_at IS NULL LIMIT `+strconv.Itoa(MaxOpen)+`) AS o) FROM watches`)
+	out := map[int64]int{}
+	err := d.each(ctx, `SELECT id, (SELECT COUNT(*) FROM (SELECT 1 FROM violations v WHERE v.watch = watches.id AND v.resolved_at IS NULL LIMIT `+strconv.Itoa(MaxOpen)+`) AS o) FROM watches`, nil, func(scan func(...any) error) error {
+		var watch int64
+		var n int
+		err := scan(&watch, &n)
+		out[watch] = n
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("open violations: %w", err)
 	}
-	defer rows.Close()
-	out := map[int64]int{}
-	for rows.Next() {
-		var watch int64
-		var n int
-		if err := rows.Scan(&watch, &n); err != nil {
-			return nil, fmt.Errorf("open violations: %w", err)
-		}
-		out[watch] = n
-	}
-	return out, rows.Err()
+	return out, nil
 }
 
 // watchedInScope restricts violations v to those that watches have of an image by a

@@ -20,7 +20,7 @@ func (o *serveOptions) works(db *store.DB, layers *jobs.Layers, court *jobs.Cour
 	return func(w server.Wiring) ([]jobs.Work, error) {
 		registries := &jobs.Registries{DB: db, Log: log, Guarded: w.Client.Transport}
 		runner := &analyzer.Runner{Analyzers: analyzer.Default(), Memory: &analyzer.Memory{Limit: int64(o.memory) / 4}}
-		scans := &jobs.Scans{DB: db, Registries: registries, Runner: runner, Cache: layers, Log: log,
+		scans := &jobs.Scans{DB: db, Instance: w.Instance, Registries: registries, Runner: runner, Cache: layers, Log: log,
 			Then: func(ctx context.Context, images []int64) error {
 				if err := db.DueWatches(ctx, images); err != nil {
 					return err

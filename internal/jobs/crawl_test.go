@@ -339,7 +339,7 @@ func TestLostQueue(t *testing.T) {
 			t.Fatal(err)
 		}
 		// It is claimed by an instance that dies, not to be heard of again.
-		if m, err := db.ClaimManifest(t.Context(), due[0], time.Second); m == nil || err != nil {
+		if m, err := db.ClaimManifest(t.Context(), due[0], "me", time.Second); m == nil || err != nil {
 			t.Fatal(m, err)
 		}
 		in := startInstance(t, location)

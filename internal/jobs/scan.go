@@ -26,6 +26,9 @@ type Scans struct {
 	Registries *Registries
 	// Runner analyses layers; its Memory is shared by all scans of this instance.
 	Runner *analyzer.Runner
+	// Instance is the id of this one, as the queue has it: what it has claimed is given to
+	// others when it is heard of no more.
+	Instance string
 	// Cache of layers; the database itself when nil.
 	Cache scan.Cache
 	// Parallel is how many layers of an image are read at once; 0 means 2.
@@ -81,7 +84,7 @@ func (s *Scans) Do(ctx context.Context, key string) error {
 	if err != nil {
 		return &ParkedError{fmt.Errorf("manifest %q: %w", key, err)}
 	}
-	m, err := s.DB.ClaimManifest(ctx, id, claimFor)
+	m, err := s.DB.ClaimManifest(ctx, id, s.Instance, claimFor)
 	if err != nil || m == nil {
 		return err
 	}

@@ -84,7 +84,7 @@ func (w *watch) look(ctx context.Context) error {
 		if w.q.o.DB.Pool() == nil || instance == w.q.o.Instance {
 			continue
 		}
-		n, err := w.takeOver(ctx, instance, running)
+		n, err := w.takeOver(ctx, instance)
 		if err != nil {
 			return fmt.Errorf("jobs of %s: %w", instance, err)
 		}
@@ -98,21 +98,8 @@ func (w *watch) look(ctx context.Context) error {
 // takeOver lets the jobs be done again that an instance did which is gone. Its claims end
 // first: a job that is done again before they have would find that another has them, and
 // end; what is made of them later (overdue) has to queue behind all that has come since.
-func (w *watch) takeOver(ctx context.Context, instance string, running []Listed) (int64, error) {
-	others := map[string]bool{} // are at work on a manifest that the gone one was, too
-	for i := range running {
-		if running[i].Kind == Scan && running[i].Instance != instance {
-			others[running[i].Key] = true
-		}
-	}
-	var claims []int64
-	for i := range running {
-		j := &running[i]
-		if id, err := strconv.ParseInt(j.Key, 10, 64); err == nil && j.Kind == Scan && j.Instance == instance && !others[j.Key] {
-			claims = append(claims, id)
-		}
-	}
-	if err := w.q.o.DB.ExpireManifests(ctx, claims); err != nil {
+func (w *watch) takeOver(ctx context.Context, instance string) (int64, error) {
+	if err := w.q.o.DB.ExpireClaims(ctx, instance); err != nil {
 		return 0, err
 	}
 	return w.q.release(ctx, instance, 0)

@@ -178,7 +178,7 @@ func TestManifestsAPI(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			m, err := db.ClaimManifest(t.Context(), due[0], time.Minute)
+			m, err := db.ClaimManifest(t.Context(), due[0], "me", time.Minute)
 			if err != nil {
 				t.Fatal(err)
 			}

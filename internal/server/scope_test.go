@@ -67,7 +67,7 @@ func (w *twoTeams) tag(t *testing.T, name, digest string, id int64) int64 {
 	if err != nil || len(due) != 1 {
 		t.Fatal(due, err)
 	}
-	claimed, err := w.o.DB.ClaimManifest(t.Context(), due[0], time.Minute)
+	claimed, err := w.o.DB.ClaimManifest(t.Context(), due[0], "me", time.Minute)
 	if err == nil {
 		err = w.o.DB.ScanEnded(t.Context(), claimed, store.ScanOutcome{State: "scanned", Images: []int64{id}})
 	}

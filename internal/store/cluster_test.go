@@ -87,7 +87,7 @@ func TestBackFromTheDead(t *testing.T) {
 			t.Fatal(due, err)
 		}
 		claim := func() *ClaimedManifest {
-			m, err := db.ClaimManifest(ctx, due[0], 10*time.Second)
+			m, err := db.ClaimManifest(ctx, due[0], "me", 10*time.Second)
 			if err != nil || m == nil {
 				t.Fatal(m, err)
 			}

@@ -56,15 +56,15 @@ type ClaimedManifest struct {
 	Attempts int
 }
 
-// ClaimManifest gives a manifest to a worker for a time, unless it is not due, another
-// has it, or its registry is paused: then it gives nil.
-func (d *DB) ClaimManifest(ctx context.Context, id int64, ttl time.Duration) (*ClaimedManifest, error) {
+// ClaimManifest gives a manifest to a worker of an instance for a time, unless it is not
+// due, another has it, or its registry is paused: then it gives nil.
+func (d *DB) ClaimManifest(ctx context.Context, id int64, by string, ttl time.Duration) (*ClaimedManifest, error) {
 	now := d.now()
 	m := &ClaimedManifest{ID: id}
 	var repository int64
-	err := d.db.QueryRowContext(ctx, `UPDATE manifests SET state = 'scanning', fence = fence + 1, attempts = attempts + 1, due_at = $2
+	err := d.db.QueryRowContext(ctx, `UPDATE manifests SET state = 'scanning', fence = fence + 1, attempts = attempts + 1, due_at = $2, claimed_by = $4
 		WHERE `+isDue+` AND id = $3 AND repository IN (SELECT p.id FROM repositories p JOIN registries r ON r.id = p.registry WHERE NOT r.paused)
-		RETURNING fence, attempts, digest, repository`, now.UnixMicro(), now.Add(ttl).UnixMicro(), id).Scan(&m.Fence, &m.Attempts, &m.Digest, &repository)
+		RETURNING fence, attempts, digest, repository`, now.UnixMicro(), now.Add(ttl).UnixMicro(), id, by).Scan(&m.Fence, &m.Attempts, &m.Digest, &repository)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -96,14 +96,11 @@ func (d *DB) KeepManifest(ctx context.Context, m *ClaimedManifest, ttl time.Dura
 	return nil
 }
 
-// ExpireManifests ends claims before their time: who had them is heard of no more. Whoever
-// it was can't write any results when another has claimed them since.
-func (d *DB) ExpireManifests(ctx context.Context, ids []int64) error {
-	if len(ids) == 0 {
-		return nil
-	}
-	if _, err := d.db.ExecContext(ctx, `UPDATE manifests SET due_at = $1 WHERE id IN (`+inList(ids)+`) AND state = 'scanning' AND due_at > $1`, d.now().UnixMicro()); err != nil {
-		return fmt.Errorf("claims of manifests: %w", err)
+// ExpireClaims ends the claims of an instance before their time: it is heard of no more.
+// It can't write any results when another has claimed the manifests since.
+func (d *DB) ExpireClaims(ctx context.Context, instance string) error {
+	if _, err := d.db.ExecContext(ctx, `UPDATE manifests SET due_at = $1 WHERE state = 'scanning' AND due_at > $1 AND claimed_by = $2`, d.now().UnixMicro(), instance); err != nil {
+		return fmt.Errorf("claims of %s: %w", instance, err)
 	}
 	return nil
 }

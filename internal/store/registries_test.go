@@ -118,11 +118,11 @@ func TestClaimManifest(t *testing.T) {
 		if err != nil || len(due) != 1 {
 			t.Fatalf("%v, %v", due, err)
 		}
-		first, err := db.ClaimManifest(ctx, due[0], time.Minute)
+		first, err := db.ClaimManifest(ctx, due[0], "me", time.Minute)
 		if err != nil || first == nil || first.Repository != "team/app" || first.Digest != digest || first.Tag != "2" || first.Registry != registry || first.Attempts != 1 {
 			t.Fatalf("%+v, %v", first, err)
 		}
-		if again, err := db.ClaimManifest(ctx, due[0], time.Minute); again != nil || err != nil {
+		if again, err := db.ClaimManifest(ctx, due[0], "me", time.Minute); again != nil || err != nil {
 			t.Errorf("claimed twice: %+v, %v", again, err)
 		}
 		if left, err := db.DueManifests(ctx, 0, 10); len(left) != 0 || err != nil {
@@ -133,7 +133,7 @@ func TestClaimManifest(t *testing.T) {
 		if left, err := db.DueManifests(ctx, 0, 10); len(left) != 1 || err != nil {
 			t.Errorf("%v, %v", left, err)
 		}
-		second, err := db.ClaimManifest(ctx, due[0], time.Minute)
+		second, err := db.ClaimManifest(ctx, due[0], "me", time.Minute)
 		if err != nil || second == nil || second.Fence <= first.Fence || second.Attempts != 2 {
 			t.Fatalf("%+v, %v", second, err)
 		}
@@ -146,21 +146,27 @@ func TestClaimManifest(t *testing.T) {
 		if err := db.ScanEnded(ctx, second, ScanOutcome{State: "due", Reason: "the registry is down", RetryAt: now.Add(time.Minute)}); err != nil {
 			t.Fatal(err)
 		}
-		if m, err := db.ClaimManifest(ctx, due[0], time.Minute); m != nil || err != nil {
+		if m, err := db.ClaimManifest(ctx, due[0], "me", time.Minute); m != nil || err != nil {
 			t.Errorf("claimed before it is due: %+v, %v", m, err)
 		}
 		if ids, err := db.Rescan(ctx, 1, due[0]); err != nil || len(ids) != 1 {
 			t.Errorf("%v, %v", ids, err)
 		}
-		third, err := db.ClaimManifest(ctx, due[0], time.Minute)
+		third, err := db.ClaimManifest(ctx, due[0], "me", time.Minute)
 		if err != nil || third == nil || third.Attempts != 1 {
 			t.Fatalf("%+v, %v", third, err)
 		}
-		// It is known to be gone before its claim has run out.
-		if err := db.ExpireManifests(ctx, due); err != nil {
+		// It is known to be gone before its claim has run out; another is not.
+		if err := db.ExpireClaims(ctx, "another"); err != nil {
 			t.Fatal(err)
 		}
-		fourth, err := db.ClaimManifest(ctx, due[0], time.Minute)
+		if m, err := db.ClaimManifest(ctx, due[0], "another", time.Minute); m != nil || err != nil {
+			t.Errorf("claimed while it is: %+v, %v", m, err)
+		}
+		if err := db.ExpireClaims(ctx, "me"); err != nil {
+			t.Fatal(err)
+		}
+		fourth, err := db.ClaimManifest(ctx, due[0], "me", time.Minute)
 		if err != nil || fourth == nil || fourth.Fence <= third.Fence {
 			t.Fatalf("%+v, %v", fourth, err)
 		}
@@ -170,7 +176,7 @@ func TestClaimManifest(t *testing.T) {
 		if err := db.ScanEnded(ctx, fourth, ScanOutcome{State: "scanned", MediaType: "application/y"}); err != nil {
 			t.Fatal(err)
 		}
-		if err := errors.Join(db.ExpireManifests(ctx, due), db.ExpireManifests(ctx, nil)); err != nil {
+		if err := errors.Join(db.ExpireClaims(ctx, "me"), db.ExpireClaims(ctx, "")); err != nil {
 			t.Fatal(err)
 		}
 		m, err := db.Manifest(ctx, due[0])

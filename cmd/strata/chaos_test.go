@@ -103,7 +103,7 @@ func (w *chaosWorld) begin() {
 	w.t.Helper()
 	w.api = &chaosAPI{t: w.t, client: w.cluster.client, url: w.cluster.url}
 	w.api.token = makeAdministrator(w.t, w.api.client, w.api.url, w.setupToken())
-	w.api.setUp("http://"+w.registry.cable.address(), w.receiver.url)
+	w.api.setUp("http://"+w.registry.cable.address(), w.receiver.url, 0)
 	var hook struct{ Secret, URL string }
 	w.api.call("POST", "/api/v1/registries/fleet/hook-secret", nil, &hook)
 	w.registry.start(w.cluster.url+"/hooks/fleet/distribution", hook.Secret, w.cluster.cert)
@@ -488,8 +488,9 @@ func (w *chaosWorld) check() {
 func (w *chaosWorld) startCalm() {
 	w.t.Helper()
 	s := startServer(w.t, w.t.TempDir(), "--mirror", w.mirror, "--kev", "none", "--epss", "none", "--ecosystem", "npm", "--crawl-every", "1h", "--sync-every", "1h")
+	const fast = 1000
 	w.calmAPI = &chaosAPI{t: w.t, client: &http.Client{Timeout: time.Minute}, url: s.url, token: s.setup(w.t)}
-	w.calmAPI.setUp("http://"+w.registry.address, "")
+	w.calmAPI.setUp("http://"+w.registry.address, "", fast)
 	w.stopCalm = func() { s.stop(w.t) }
 }
 

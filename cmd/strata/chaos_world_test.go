@@ -288,8 +288,9 @@ func chaosPages[T any](a *chaosAPI, path string) (out []T) {
 	}
 }
 
-// setUp makes the registry, a policy, a receiver where one is given, and a watch.
-func (a *chaosAPI) setUp(registry, receiver string) {
+// setUp makes the registry, a policy, a receiver where one is given, and a watch. rate is how
+// many requests a second the registry may be asked; 0 is the default.
+func (a *chaosAPI) setUp(registry, receiver string, rate int) {
 	a.t.Helper()
 	a.registry = strings.TrimPrefix(registry, "http://")
 	a.call("PUT", "/api/v1/policies/chaos", map[string]string{"text": "name: chaos\nrules:\n  - name: grave\n    when: finding.severity_rank >= severity('high')\n    action: fail\n"}, nil)
@@ -299,7 +300,7 @@ func (a *chaosAPI) setUp(registry, receiver string) {
 		watch["receivers"] = []string{"hook"}
 	}
 	a.call("PUT", "/api/v1/watches/all", watch, nil)
-	a.call("POST", "/api/v1/registries", map[string]any{"name": "fleet", "url": registry}, nil)
+	a.call("POST", "/api/v1/registries", map[string]any{"name": "fleet", "url": registry, "settings": map[string]any{"rate": rate}}, nil)
 }
 
 // A chaosResult is what a server knows in the end: of each image by its tag.

@@ -156,8 +156,8 @@ func (d *DB) limitImages(ctx context.Context, images []ImageRow, repositories st
 	return err
 }
 
-// namesOf are names of images for who has a scope: those as which they were scanned,
-// unless it is limited. Images that it may not see have none.
+// namesOf are names of images for who has a scope: by a tag, or as which they were scanned
+// where no tag names them. Images that it may not see have none.
 func (d *DB) namesOf(ctx context.Context, ids []int64, scope []string) (map[int64]string, error) {
 	out := map[int64]string{}
 	if len(ids) == 0 {
@@ -166,6 +166,9 @@ func (d *DB) namesOf(ctx context.Context, ids []int64, scope []string) (map[int6
 	rows, err := d.imagesNamed(ctx, ids, scope)
 	for i := range rows {
 		out[rows[i].ID] = rows[i].Reference
+		if len(rows[i].Names) > 0 {
+			out[rows[i].ID] = rows[i].Names[0]
+		}
 	}
 	return out, err
 }
@@ -187,8 +190,8 @@ func (d *DB) imagesNamed(ctx context.Context, ids []int64, scope []string) ([]Im
 		out = append(out, r)
 		return err
 	})
-	if err != nil || scope == nil {
-		return out, err
+	if err != nil {
+		return nil, err
 	}
 	return out, d.nameImages(ctx, out, scope)
 }

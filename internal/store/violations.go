@@ -186,8 +186,8 @@ func (d *DB) violations(ctx context.Context, q ViolationQuery) ([]Violation, err
 		w.add(`v.id < ?`, q.After)
 	}
 	rows, err := d.db.QueryContext(ctx, `SELECT v.id, wa.name, v.image, v.policy, v.rule, v.decision, v.vulnerability, v.package, v.severity, v.message, v.receivers,
-			v.first_seen_at, v.last_seen_at, v.resolved_at, i.reference
-		FROM violations v JOIN watches wa ON wa.id = v.watch JOIN images i ON i.id = v.image WHERE `+w.String()+` ORDER BY v.id DESC LIMIT `+strconv.Itoa(q.Limit+1), w.args...)
+			v.first_seen_at, v.last_seen_at, v.resolved_at
+		FROM violations v JOIN watches wa ON wa.id = v.watch WHERE `+w.String()+` ORDER BY v.id DESC LIMIT `+strconv.Itoa(q.Limit+1), w.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +197,7 @@ func (d *DB) violations(ctx context.Context, q ViolationQuery) ([]Violation, err
 		var v Violation
 		var receivers string
 		var first, last, resolved sql.NullInt64
-		if err := rows.Scan(&v.ID, &v.Watch, &v.Image, &v.Policy, &v.Rule, &v.Decision, &v.Vulnerability, &v.Package, &v.Severity, &v.Message, &receivers, &first, &last, &resolved, &v.Reference); err != nil {
+		if err := rows.Scan(&v.ID, &v.Watch, &v.Image, &v.Policy, &v.Rule, &v.Decision, &v.Vulnerability, &v.Package, &v.Severity, &v.Message, &receivers, &first, &last, &resolved); err != nil {
 			return nil, err
 		}
 		if receivers != "" {
@@ -208,10 +208,10 @@ func (d *DB) violations(ctx context.Context, q ViolationQuery) ([]Violation, err
 		v.FirstSeen, v.LastSeen, v.ResolvedAt = fromMicros(first), fromMicros(last), fromMicros(resolved)
 		out = append(out, v)
 	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil || q.Scope == nil {
-		return out, err
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return nil, err
 	}
-	return out, d.limitViolations(ctx, out, q.Scope)
+	return out, d.nameViolations(ctx, out, q.Scope)
 }
 
 // MaxOpen is how many open violations of a watch are counted at most.
@@ -260,8 +260,9 @@ func (d *DB) watchedInScope(ctx context.Context, w *where, scope []string) (ok b
 	return len(either) > 0, nil
 }
 
-// limitViolations puts names out of violations that are not in scope.
-func (d *DB) limitViolations(ctx context.Context, violations []Violation, scope []string) error {
+// nameViolations names the images of violations, and puts names out of them that are not in
+// scope.
+func (d *DB) nameViolations(ctx context.Context, violations []Violation, scope []string) error {
 	ids := map[int64]bool{}
 	for i := range violations {
 		ids[violations[i].Image] = true
@@ -270,10 +271,15 @@ func (d *DB) limitViolations(ctx context.Context, violations []Violation, scope 
 	if err != nil {
 		return err
 	}
-	others, err := d.othersNames(ctx, sortedIDs(ids), scope)
+	var others map[int64][]string
+	if scope != nil {
+		if others, err = d.othersNames(ctx, sortedIDs(ids), scope); err != nil {
+			return err
+		}
+	}
 	for i := range violations {
 		v := &violations[i]
 		v.Reference, v.Message = names[v.Image], hideNames(v.Message, others[v.Image])
 	}
-	return err
+	return nil
 }

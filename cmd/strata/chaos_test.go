@@ -371,16 +371,28 @@ func (w *chaosWorld) instance(i *chaosInstance) string {
 // takenOver waits until nothing is left as it was of what an instance had at work.
 func (w *chaosWorld) takenOver(what string, n int, had []string) {
 	w.t.Helper()
+	const late, goal = 10 * time.Second, 15 * time.Second
+	began, why := time.Now(), []string(nil)
 	took := w.cluster.eventually("its work is taken over", func() bool {
 		now := w.scanning()
+		if why == nil && time.Since(began) > late {
+			why = w.jobs()
+		}
 		return !slices.ContainsFunc(had, func(m string) bool { return slices.Contains(now, m) })
 	})
 	w.say("%s (%d), with %d at work: done or taken over within %.1f s", what, n, len(had), took.Seconds())
 	w.figure(what+": until its work is taken over", took.Seconds(), "s")
-	const goal = 15 * time.Second
 	if took > goal {
-		w.t.Errorf("%s: its work was taken over after %v, want %v: %v", what, took, goal, had)
+		w.t.Errorf("%s: its work was taken over after %v, want %v: %v; after %v there were\n%s", what, took, goal, had, late, strings.Join(why, "\n"))
 	}
+}
+
+// jobs are those that are not done: how many scans wait in each queue, and those that are
+// worked on, with by whom and for how long.
+func (w *chaosWorld) jobs() []string {
+	w.t.Helper()
+	return w.cluster.postgres.sql(`SELECT concat_ws(' ', queue, state, count(*)) FROM river_job WHERE kind = 'scan' AND state NOT IN ('running', 'completed') GROUP BY queue, state
+		UNION ALL SELECT concat_ws(' ', queue, 'manifest', args->>'key', 'by', attempted_by[array_upper(attempted_by, 1)], 'for', now() - attempted_at) FROM river_job WHERE kind = 'scan' AND state = 'running'`)
 }
 
 // scanning are the manifests that are worked on, with their fences.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -199,13 +200,13 @@ func (s *Server) flowCookie(value string, maxAge time.Duration) *http.Cookie {
 
 func (s *Server) beginOpenID(w http.ResponseWriter, r *http.Request) {
 	if s.o.OpenID == nil {
-		s.answer(w, r, huma.Error404NotFound("this server has no OpenID provider"))
+		s.failOpenID(w, r, huma.Error404NotFound("this server has no OpenID provider"))
 		return
 	}
 	url, flow, err := s.o.OpenID.Begin(r.Context())
 	if err != nil {
 		s.o.Log.ErrorContext(r.Context(), "login with OpenID Connect", "error", err)
-		s.answer(w, r, huma.Error502BadGateway("the OpenID provider doesn't answer; the log has the reason"))
+		s.failOpenID(w, r, huma.Error502BadGateway("the OpenID provider doesn't answer; the log has the reason"))
 		return
 	}
 	const while = 10 * time.Minute
@@ -215,7 +216,7 @@ func (s *Server) beginOpenID(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) finishOpenID(w http.ResponseWriter, r *http.Request) {
 	if s.o.OpenID == nil {
-		s.answer(w, r, huma.Error404NotFound("this server has no OpenID provider"))
+		s.failOpenID(w, r, huma.Error404NotFound("this server has no OpenID provider"))
 		return
 	}
 	var flow auth.Flow
@@ -227,15 +228,26 @@ func (s *Server) finishOpenID(w http.ResponseWriter, r *http.Request) {
 	secret, who, err := s.access.LoginWith(r.Context(), s.o.OpenID, flow, q.Get("state"), q.Get("code"), r.UserAgent())
 	if err != nil {
 		s.o.Log.WarnContext(r.Context(), "login with OpenID Connect", "error", err, "provider_error", q.Get("error"))
-		s.answer(w, r, s.failAuth(r.Context(), err))
+		s.failOpenID(w, r, s.failAuth(r.Context(), err))
 		return
 	}
 	if err := s.audit(auth.With(r.Context(), who), "login", who.Name, "OpenID Connect"); err != nil {
-		s.answer(w, r, s.fail(r.Context(), err))
+		s.failOpenID(w, r, s.fail(r.Context(), err))
 		return
 	}
 	http.SetCookie(w, s.access.Cookie(secret))
 	http.Redirect(w, r, "/", http.StatusFound)
+}
+
+// failOpenID answers who could not log in with OpenID Connect: a browser goes back to the page
+// of the login, which says so.
+func (s *Server) failOpenID(w http.ResponseWriter, r *http.Request, err error) {
+	var answer huma.StatusError
+	if strings.Contains(r.Header.Get("Accept"), "text/html") && errors.As(err, &answer) {
+		http.Redirect(w, r, "/login?failed="+strconv.Itoa(answer.GetStatus()), http.StatusSeeOther)
+		return
+	}
+	s.answer(w, r, err)
 }
 
 // tooOften is the answer to who failed too often.

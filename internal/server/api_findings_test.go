@@ -17,7 +17,7 @@ import (
 
 // npmMirror is a mirror with advisories on the npm package "a", by the fixed version;
 // none where it is empty.
-func npmMirror(t *testing.T, dir, modified string, fixes ...string) *advisory.Mirror {
+func npmMirror(t testing.TB, dir, modified string, fixes ...string) *advisory.Mirror {
 	t.Helper()
 	write := func(name, text string) {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {

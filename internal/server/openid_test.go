@@ -212,6 +212,14 @@ func TestOpenID(t *testing.T) {
 		if w := s.ask("GET", "/api/v1/login/openid/callback?code=c0de&state=x", flow); w.Code != http.StatusUnauthorized {
 			t.Errorf("another state: %d", w.Code)
 		}
+		// A browser is led back to where it can be tried again.
+		flow.Set("Accept", "text/html,*/*;q=0.8")
+		w := s.ask("GET", "/api/v1/login/openid/callback?code=c0de&state=x", flow)
+		if to := w.Header().Get("Location"); w.Code != http.StatusSeeOther || to != "/login?failed=401" {
+			t.Errorf("status %d, to %s", w.Code, to)
+		} else if page := s.ask("GET", to, nil).Body.String(); !strings.Contains(page, "was not accepted") || !strings.Contains(page, "/api/v1/login/openid") {
+			t.Errorf("it says: %s", page)
+		}
 		if cookies := s.ask("GET", "/api/v1/login/openid", nil).Result().Cookies(); len(cookies) != 1 || !cookies[0].HttpOnly || !strings.HasPrefix(cookies[0].Name, "strata-login") {
 			t.Errorf("%v", cookies)
 		}

@@ -81,6 +81,8 @@ type Server struct {
 	handler  http.Handler
 	metrics  *metrics
 	progress recent[[]store.RegistryProgress]
+	// schedules are those of the cluster.
+	schedules recent[[]store.Schedule]
 	// site is the pages.
 	site *web.Site
 	// queue is that of this instance; nil until there is one.

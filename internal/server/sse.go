@@ -54,7 +54,7 @@ func (r *recent[T]) get(ctx context.Context, now time.Time, ask func(context.Con
 // of all.
 func (s *Server) registerEvents() {
 	op := operation("GET", "/events", "stream-events", "Stream progress: crawls, and images as they are scanned", "server", auth.Viewer)
-	op.Description += ` Events: "registry" when the progress of a registry has changed (for viewers of all of it), "scanned" for each digest whose scan has ended. A client that comes back sends Last-Event-ID and misses no scan.`
+	op.Description += ` Events: "registry" when the progress of a registry has changed (for viewers of all of it), "schedule" when what happens again and again has begun or ended (for viewers of all), "scanned" for each digest whose scan has ended. A client that comes back sends Last-Event-ID and misses no scan.`
 	op.Responses = map[string]*huma.Response{"200": {Description: "A stream of events", Content: map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeString}}}}}
 	huma.Register(s.api, op, func(_ context.Context, in *struct {
 		LastEventID string `header:"Last-Event-ID" doc:"id of the last event that was seen"`
@@ -75,13 +75,22 @@ type stream struct {
 	after   int64
 	told    map[string]store.RegistryProgress
 	written time.Time
+	// happened is what was told of schedules, by their names.
+	happened map[string]scheduleEvent
+}
+
+// A scheduleEvent is that what happens again and again has begun, or ended.
+type scheduleEvent struct {
+	Name      string    `json:"name"`
+	StartedAt time.Time `json:"started_at"`
+	EndedAt   time.Time `json:"ended_at,omitzero"`
 }
 
 func (s *Server) stream(r *http.Request, w http.ResponseWriter, last string) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // nginx would wait for more
 	w.WriteHeader(http.StatusOK)
-	st := &stream{s: s, w: w, scope: auth.From(r.Context()).Scope(auth.Viewer), at: s.o.Now(), told: map[string]store.RegistryProgress{}}
+	st := &stream{s: s, w: w, scope: auth.From(r.Context()).Scope(auth.Viewer), at: s.o.Now(), told: map[string]store.RegistryProgress{}, happened: map[string]scheduleEvent{}}
 	if micros, id, ok := strings.Cut(last, "-"); ok {
 		if m, err := strconv.ParseInt(micros, 10, 64); err == nil {
 			st.at = time.UnixMicro(m)
@@ -117,6 +126,9 @@ func (st *stream) poll(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := st.schedules(ctx); err != nil {
+		return err
+	}
 	// Rows of one transaction have the time of its statement, and are seen after it was
 	// kept: what is so new may not be whole yet.
 	const settling = 2 * time.Second
@@ -138,6 +150,28 @@ func (st *stream) poll(ctx context.Context) error {
 	}
 	if st.s.o.Now().Sub(st.written) >= heartbeat {
 		return st.write(": still here\n\n")
+	}
+	return nil
+}
+
+// schedules tells what has begun or ended since it was told of.
+func (st *stream) schedules(ctx context.Context) error {
+	if !slices.Contains(st.scope, "**") {
+		return nil
+	}
+	all, err := st.s.schedules.get(ctx, st.s.o.Now(), st.s.o.DB.Schedules)
+	if err != nil {
+		return err
+	}
+	for i := range all {
+		now := scheduleEvent{all[i].Name, all[i].StartedAt, all[i].EndedAt}
+		if st.happened[now.Name] == now || now.StartedAt.IsZero() {
+			continue
+		}
+		st.happened[now.Name] = now
+		if err := st.event("schedule", "", now); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -109,6 +109,10 @@ type imagePage struct {
 	Dockerfile string
 	// Others are images of its repositories, to compare it with.
 	Others []store.ImageRow
+	// Then are the findings that were known at the end of the day On, which is empty where
+	// nobody asked; ThenError is what is wrong with it.
+	Then          []store.PackageFinding
+	On, ThenError string
 	URL    *url.URL
 	Filter imageFilter
 }
@@ -144,12 +148,28 @@ func (s *Site) image(v *visit) error {
 		err = v.ask("POST", fmt.Sprintf("/images/%d/plan", p.Image.ID), struct{}{}, &p.Plan)
 	case "compare":
 		err = v.others(p)
+	case "history":
+		err = v.then(p)
 	}
 	if err != nil {
 		return err
 	}
 	v.show(http.StatusOK, "image", imageName(&p.Image.ImageRow), p)
 	return nil
+}
+
+// then reads what was known on a day.
+func (v *visit) then(p *imagePage) error {
+	if p.On = v.r.FormValue("on"); p.On == "" {
+		return nil
+	}
+	var found listPage[store.PackageFinding]
+	err := v.get(fmt.Sprintf("/images/%d/findings", p.Image.ID), url.Values{"at": {p.On}}, &found)
+	if statusOf(err) == http.StatusBadRequest && v.wrong(err, &p.ThenError) {
+		return nil
+	}
+	p.Then = cutRows(p, found.Items)
+	return err
 }
 
 // plan is the page of an image with the plan for a Dockerfile that is given.

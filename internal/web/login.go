@@ -27,14 +27,33 @@ func (s *Site) loginPage(v *visit) error {
 		v.redirect("/setup")
 		return nil
 	}
-	v.show(http.StatusOK, "login", "Log in", loginForm{Next: v.r.FormValue("next"), OpenID: ways.OpenID})
+	v.show(http.StatusOK, "login", "Log in", loginForm{Next: v.r.FormValue("next"), OpenID: ways.OpenID, Error: failedLogin(v.r.FormValue("failed"))})
 	return nil
+}
+
+// failedLogin says why a login with a company's account did not work: by the status that the
+// API has for it.
+func failedLogin(status string) string {
+	switch status {
+	case "":
+		return ""
+	case "401":
+		return "Your company's account was not accepted, or the login took too long. Try it once more from here."
+	case "502":
+		return "Your company's login does not answer. Try it again later; the server's log has the reason."
+	}
+	return "The login with your company's account did not work. Try it once more; the server's log has the reason."
 }
 
 func (s *Site) login(v *visit) error {
 	form := loginForm{Name: v.field("name"), Next: v.r.PostFormValue("next")}
 	err := v.ask("POST", "/login", map[string]string{"name": form.Name, "password": v.r.PostFormValue("password")}, nil)
 	if v.wrong(err, &form.Error) {
+		var ways struct{ OpenID bool }
+		if err := v.get("/login", nil, &ways); err != nil {
+			return err
+		}
+		form.OpenID = ways.OpenID
 		v.show(http.StatusUnprocessableEntity, "login", "Log in", form)
 		return nil
 	}

@@ -111,6 +111,9 @@ func (v *visit) leaveNote(to, note string) error {
 }
 
 func (v *visit) takeNote() (note, problem string) {
+	if v.r.Header.Get("Sec-Fetch-Dest") == "empty" { // a page that reads a part of itself anew
+		return "", ""
+	}
 	c, err := v.r.Cookie(noteCookie)
 	if err != nil {
 		return "", ""

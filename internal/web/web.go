@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"strata/internal/report"
+	"strata/internal/store"
 )
 
 // Options of New. API is needed.
@@ -38,6 +39,8 @@ type Site struct {
 	o      Options
 	pages  *pages
 	assets *assets
+	// ranked is where to begin, for each scope.
+	ranked dear[store.FixFirst]
 }
 
 // New makes the pages.

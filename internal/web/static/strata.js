@@ -2,9 +2,12 @@
 // progress while it happens. All else works without it.
 "use strict";
 
-for (const t of document.querySelectorAll("time[datetime]")) {
-  t.title = new Date(t.dateTime).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "long" });
-}
+const localTimes = (within) => {
+  for (const t of within.querySelectorAll("time[datetime]")) {
+    t.title = new Date(t.dateTime).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "long" });
+  }
+};
+localTimes(document);
 
 document.addEventListener("keydown", (e) => {
   const typing = e.target.closest("input, textarea, select, [contenteditable]");
@@ -18,29 +21,51 @@ document.addEventListener("keydown", (e) => {
   }
 });
 
-// How far registries are read and scanned, in rows that say whose they are.
-const live = document.querySelector("[data-live]");
-if (live && window.EventSource) {
-  const events = new EventSource("/api/v1/events");
-  const say = (row, what, text) => {
-    const e = row.querySelector(what);
-    if (e && e.textContent !== text) e.textContent = text;
+// Parts of a page name the events that change them ("schedule/sync": those of one schedule),
+// and are read anew when one comes: at most every two seconds, and not while somebody is in
+// the middle of one.
+const live = [...document.querySelectorAll("[data-live]")];
+if (live.length && window.EventSource) {
+  const pause = 2000, stale = new Set(), seen = new Map();
+  let events, timer, last = 0;
+  const inUse = (part) => part.contains(document.activeElement) || part.querySelector("details[open]");
+  const readAnew = async () => {
+    timer = undefined;
+    last = Date.now();
+    const ids = [...stale];
+    stale.clear();
+    try {
+      const answer = await fetch(location.href);
+      if (!answer.ok || answer.redirected) return;
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      for (const id of ids) {
+        const part = document.getElementById(id), anew = page.getElementById(id);
+        if (!part || !anew) continue;
+        if (inUse(part)) { stale.add(id); continue; }
+        part.replaceChildren(...anew.childNodes);
+        localTimes(part);
+      }
+    } catch { /* the next event will do */ }
   };
-  events.addEventListener("registry", (e) => {
-    const p = JSON.parse(e.data);
-    const counts = { due: p.due, scanning: p.scanning, scanned: p.scanned, parked: p.parked, todo: p.due + p.scanning };
-    const all = p.due + p.scanning + p.scanned + p.parked;
-    for (const row of live.querySelectorAll("[data-registry]")) {
-      if (row.dataset.registry !== p.registry) continue;
-      say(row, "[data-progress]", p.crawl || "");
-      for (const [name, n] of Object.entries(counts)) say(row, `[data-count=${name}]`, String(n).replace(/\B(?=(\d{3})+$)/g, " "));
-      const bar = row.querySelector("[data-bar]");
-      if (!bar) continue;
-      bar.max = all || 1;
-      bar.value = p.scanned + p.parked;
-      bar.hidden = bar.value === all;
+  const changed = (event) => {
+    const data = JSON.parse(event.data), names = [event.type, `${event.type}/${data.name}`];
+    if (event.type !== "scanned") { // a stream begins with how things are: so the page has them
+      const key = `${event.type}/${data.name ?? data.registry}`, before = seen.get(key);
+      seen.set(key, event.data);
+      if (before === undefined || before === event.data) return;
     }
-  });
+    for (const part of live) if (part.dataset.live.split(" ").some((n) => names.includes(n))) stale.add(part.id);
+    if (stale.size) timer ??= setTimeout(readAnew, Math.max(0, last + pause - Date.now()));
+  };
+  // Browsers keep few connections to a host: pages that are not seen give theirs up.
+  const listen = () => {
+    if (document.hidden) { events?.close(); events = undefined; return; }
+    if (events) return;
+    events = new EventSource("/api/v1/events");
+    for (const name of ["registry", "scanned", "schedule"]) events.addEventListener(name, changed);
+  };
+  document.addEventListener("visibilitychange", listen);
+  listen();
 }
 
 // Mistakes in a policy, while it is written: what the button "Check" says, without it.

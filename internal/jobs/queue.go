@@ -299,18 +299,24 @@ func (q *Queue) enqueue(ctx context.Context, jobs []Job) error {
 	return nil
 }
 
-// hasten puts a more urgent job in the place of one that waits.
+// hasten makes a job that waits more urgent. It keeps its place: before what came later. One
+// that works by now, or has, does so since what is to be done was told.
 func (q *Queue) hasten(ctx context.Context, waiting *rivertype.JobRow, by river.InsertManyParams) error {
-	_, err := q.client.remove(ctx, waiting.ID)
-	if errors.Is(err, rivertype.ErrJobRunning) || errors.Is(err, rivertype.ErrNotFound) {
-		err = nil // it works, or has: since what is to be done was told
+	query := hastenPostgres
+	if q.o.DB.Pool() == nil {
+		query = hastenSQLite
 	}
-	if err != nil {
-		return err
-	}
-	_, err = q.client.insert(ctx, []river.InsertManyParams{by})
+	_, err := q.client.exec(ctx, query, waiting.ID, by.InsertOpts.Priority, by.InsertOpts.Queue)
 	return err
 }
+
+// River could delete the job and make it anew, which gives it the last place in the queue.
+const (
+	hastenPostgres = `UPDATE river_job SET priority = $2, queue = $3, state = 'available', scheduled_at = LEAST(scheduled_at, now())
+		WHERE id = $1 AND state IN ('available', 'pending', 'scheduled')`
+	hastenSQLite = `UPDATE river_job SET priority = $2, queue = $3, state = 'available', scheduled_at = MIN(scheduled_at, datetime('now', 'subsec'))
+		WHERE id = $1 AND state IN ('available', 'pending', 'scheduled')`
+)
 
 func (q *Queue) params(j Job, slot int) river.InsertManyParams {
 	priority := j.Priority

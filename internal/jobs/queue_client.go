@@ -26,7 +26,6 @@ type client struct {
 	get           func(context.Context, int64) (*rivertype.JobRow, error)
 	cancel        func(context.Context, int64) (*rivertype.JobRow, error)
 	retry         func(context.Context, int64) (*rivertype.JobRow, error)
-	remove        func(context.Context, int64) (*rivertype.JobRow, error)
 	close         func() error
 	// exec changes rows of River's tables, where it has no way to.
 	exec func(ctx context.Context, query string, args ...any) (rows int64, err error)
@@ -112,7 +111,7 @@ func bind[TTx any](ctx context.Context, migrator *rivermigrate.Migrator[TTx], c 
 	}
 	return client{
 		insert: c.InsertMany, start: c.Start, stop: c.Stop, stopAndCancel: c.StopAndCancel,
-		list: c.JobList, get: c.JobGet, cancel: c.JobCancel, retry: c.JobRetry, remove: c.JobDelete,
+		list: c.JobList, get: c.JobGet, cancel: c.JobCancel, retry: c.JobRetry,
 		close: func() error { return nil },
 	}, nil
 }

@@ -190,6 +190,28 @@ func TestQueuePriority(t *testing.T) {
 	})
 }
 
+// What becomes urgent while it waits is not behind what came later.
+func TestQueueHastenedKeepsItsPlace(t *testing.T) {
+	onEngines(t, func(t *testing.T, location string) {
+		done := make(chan string, 5)
+		q := openQueue(t, Options{DB: openDB(t, location), Scans: 1, Works: []Work{{Kind: Scan, Together: true, Do: func(_ context.Context, key string) error {
+			done <- key
+			return nil
+		}}}})
+		enqueue(t, q, Job{Scan, "early", ForCrawling})
+		enqueue(t, q, Job{Scan, "late", ForPush})
+		enqueue(t, q, Job{Scan, "early", ForPush})
+		jobs, err := q.List(t.Context(), Filter{})
+		if err != nil || len(jobs) != 2 || jobs[0].Priority != ForPush || jobs[1].Priority != ForPush {
+			t.Fatalf("%+v, %v", jobs, err)
+		}
+		start(t, q)
+		if first, second := <-done, <-done; first != "early" || second != "late" {
+			t.Errorf("%s before %s", first, second)
+		}
+	})
+}
+
 func TestQueueRetriesAndParks(t *testing.T) {
 	onEngines(t, func(t *testing.T, location string) {
 		var runs atomic.Int32

@@ -101,6 +101,7 @@ func TestRealUI(t *testing.T) {
 			b.look(path, l)
 		}
 	})
+	b.do("show it on a desk", chromedp.EmulateViewport(1400, 900)) // a phone's menu is shut
 	b.withoutScripts("fleet/team-d/billing:1.0")
 	b.asRoles()
 	b.do("leave", chromedp.Navigate("about:blank")) // pages listen to a server as long as it is there

@@ -113,8 +113,8 @@ type imagePage struct {
 	// nobody asked; ThenError is what is wrong with it.
 	Then          []store.PackageFinding
 	On, ThenError string
-	URL    *url.URL
-	Filter imageFilter
+	URL           *url.URL
+	Filter        imageFilter
 }
 
 // An imageFilter is what of an image is shown.

@@ -25,6 +25,7 @@ func TestWords(t *testing.T) {
 		{ago(30 * time.Second), "just now"}, {ago(90 * time.Minute), "1 h ago"}, {ago(-3 * time.Hour), "in 3 h"}, {ago(72 * time.Hour), "3 days ago"},
 		{short("sha256:0123456789abcdef"), "0123456789ab"}, {short("abc"), "abc"}, {tagOf("r:5000/a/b:1.0"), "1.0"}, {tagOf("r:5000/a/b"), ""},
 		{cutText(5, "abcdefg"), "abcd…"}, {cutText(5, "äöüßé"), "äöüßé"}, {sentence("it is so"), "It is so."}, {sentence("It is so."), "It is so."},
+		{withoutCommands("no advisory data for npm: 1 package was not checked (`strata db update --ecosystem \"npm\"` fetches what there is)"), "no advisory data for npm: 1 package was not checked"}, {withoutCommands("layer (a)"), "layer (a)"},
 		{ownPath("/images?q=1"), "/images?q=1"}, {ownPath("//evil.example"), "/"}, {ownPath("https://evil.example"), "/"}, {ownPath(`/\evil.example`), "/"}, {ownPath(""), "/"},
 	} {
 		if c[0] != c[1] {

@@ -30,7 +30,19 @@ func (s *Site) functions() template.FuncMap {
 		"path":        url.PathEscape,
 		"add":         func(a, b int) int { return a + b },
 		"cut":         cutText,
+		"here":        withoutCommands,
 	}
+}
+
+// withoutCommands is a remark of a report without what to run at a terminal to mend it: the
+// server fetches advisories by itself.
+func withoutCommands(text string) string {
+	before, rest, ok := strings.Cut(text, " (`strata db update")
+	if !ok {
+		return text
+	}
+	_, after, _ := strings.Cut(rest, ")")
+	return before + after
 }
 
 // when is a time as an element that the browser puts into the reader's zone: how long ago

@@ -95,7 +95,7 @@ func (a *Access) byToken(ctx context.Context, secret string) (*Identity, error) 
 			return nil, fmt.Errorf("token %q: %w", t.Name, err)
 		}
 	}
-	return &Identity{Name: u.Name, UserID: u.ID, Via: "token " + t.Name, Grants: limit(u.Grants, t.Grant)}, nil
+	return &Identity{Name: u.Name, UserID: u.ID, Via: "token " + t.Name, OpenID: u.Subject != "", Grants: limit(u.Grants, t.Grant)}, nil
 }
 
 func (a *Access) bySession(ctx context.Context, secret string) (*Identity, error) {

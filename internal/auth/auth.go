@@ -41,7 +41,9 @@ type Identity struct {
 	// Name of the user; Via is "session" or "token NAME", for the audit log.
 	Name, Via string
 	UserID    int64
-	Grants    []Grant
+	// OpenID tells that the OpenID provider knows the user: there is no password.
+	OpenID bool
+	Grants []Grant
 }
 
 // ParseRole reads a role that can be granted.

@@ -236,5 +236,5 @@ func (a *Access) Setup(ctx context.Context, token, name, password, address, agen
 }
 
 func sessionIdentity(u *store.User) *Identity {
-	return &Identity{Name: u.Name, UserID: u.ID, Via: sessionVia, Grants: limit(u.Grants, store.Grant{Role: string(Administrator), Repository: "**"})}
+	return &Identity{Name: u.Name, UserID: u.ID, Via: sessionVia, OpenID: u.Subject != "", Grants: limit(u.Grants, store.Grant{Role: string(Administrator), Repository: "**"})}
 }

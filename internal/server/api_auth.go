@@ -21,6 +21,7 @@ const OpenIDCallback = "/api/v1/login/openid/callback"
 type Me struct {
 	Name   string  `json:"name"`
 	Via    string  `json:"via" doc:"session, or token NAME"`
+	OpenID bool    `json:"openid" doc:"logs in at the OpenID provider, and has no password here"`
 	Grants []Grant `json:"grants" nullable:"false"`
 }
 
@@ -87,7 +88,7 @@ func (s *Server) registerAuth() {
 }
 
 func meOf(i *auth.Identity) Me {
-	m := Me{Name: i.Name, Via: i.Via, Grants: []Grant{}}
+	m := Me{Name: i.Name, Via: i.Via, OpenID: i.OpenID, Grants: []Grant{}}
 	for _, g := range i.Grants {
 		m.Grants = append(m.Grants, Grant(g))
 	}

@@ -252,6 +252,7 @@ func (s *Server) listPackages(ctx context.Context, in *PackagesInput) (*struct{ 
 // LicensesInput asks for licences.
 type LicensesInput struct {
 	PageInput
+	Q     string `query:"q" maxLength:"200" doc:"part of the expression, in any case"`
 	Class string `query:"class" doc:"one of the classes of policies: copyleft, permissive"`
 }
 
@@ -260,7 +261,7 @@ func (s *Server) listLicenses(ctx context.Context, in *LicensesInput) (*struct{ 
 	if err := decodeCursor("licenses", in.Cursor, &after); err != nil {
 		return nil, err
 	}
-	rows, err := s.o.DB.Licenses(ctx, in.Class, after, in.Limit)
+	rows, err := s.o.DB.Licenses(ctx, store.LicenseQuery{Class: in.Class, Text: in.Q, After: after, Limit: in.Limit})
 	if err != nil {
 		return nil, s.fail(ctx, err)
 	}

@@ -84,6 +84,11 @@ func TestImagesAPI(t *testing.T) {
 		if code := s.call(t, "GET", "/api/v1/licenses?class=permissive", nil, &licenses); code != http.StatusOK || len(licenses.Items) != 1 || licenses.Items[0].Packages != 5 {
 			t.Errorf("status %d: %+v", code, licenses)
 		}
+		for q, want := range map[string]int{"mi": 1, "M_T": 0, "GPL": 0} {
+			if code := s.call(t, "GET", "/api/v1/licenses?q="+q, nil, &licenses); code != http.StatusOK || len(licenses.Items) != want {
+				t.Errorf("%s: status %d: %+v", q, code, licenses)
+			}
+		}
 		var packages Page[store.PackageRow]
 		if code := s.call(t, "GET", "/api/v1/packages?name=a&limit=3", nil, &packages); code != http.StatusOK || len(packages.Items) != 3 || packages.Next == "" || packages.Items[0].Images != 1 {
 			t.Errorf("status %d: %+v", code, packages)

@@ -147,7 +147,7 @@ func TestOpenID(t *testing.T) {
 		}
 		// The next login brings what the provider says then.
 		roles("web")
-		if status, me := login(); status != http.StatusOK || len(me.Grants) != 1 || me.Grants[0] != (Grant{auth.Viewer, "r/web/**"}) {
+		if status, me := login(); status != http.StatusOK || len(me.Grants) != 1 || me.Grants[0] != (Grant{auth.Viewer, "r/web/**"}) || !me.OpenID {
 			t.Errorf("%d %+v", status, me)
 		}
 		// Who has no role there any more has none here, whatever they made before.

@@ -127,18 +127,30 @@ type LicenseRow struct {
 	Packages   int    `json:"packages"`
 }
 
-// Licenses lists the licences by expression, of a class or of all; one more than limit
-// when there are more.
-func (d *DB) Licenses(ctx context.Context, class, after string, limit int) ([]LicenseRow, error) {
+// A LicenseQuery asks for licences. The zero value, but for the limit, asks for all.
+type LicenseQuery struct {
+	Class string
+	// Text is a part of the expression, in any case.
+	Text string
+	// After is the expression of the last one of the page before.
+	After string
+	Limit int
+}
+
+// Licenses lists the licences by expression; one more than the limit when there are more.
+func (d *DB) Licenses(ctx context.Context, q LicenseQuery) ([]LicenseRow, error) {
 	w := &where{}
-	if class != "" {
-		w.add(`l.class = ?`, class)
+	if q.Class != "" {
+		w.add(`l.class = ?`, q.Class)
 	}
-	if after != "" {
-		w.add(`l.expression > ?`, after)
+	if q.Text != "" {
+		w.add(`LOWER(l.expression) LIKE ? ESCAPE '\'`, "%"+likeEscape(strings.ToLower(q.Text))+"%")
+	}
+	if q.After != "" {
+		w.add(`l.expression > ?`, q.After)
 	}
 	rows, err := d.db.QueryContext(ctx, `SELECT l.id, l.expression, l.class, (SELECT COUNT(DISTINCT sp.package) FROM segment_packages sp WHERE sp.license = l.id)
-		FROM licenses l WHERE `+w.String()+` ORDER BY l.expression LIMIT `+strconv.Itoa(limit+1), w.args...)
+		FROM licenses l WHERE `+w.String()+` ORDER BY l.expression LIMIT `+strconv.Itoa(q.Limit+1), w.args...)
 	if err != nil {
 		return nil, fmt.Errorf("licences: %w", err)
 	}

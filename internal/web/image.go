@@ -369,6 +369,7 @@ func (s *Site) search(v *visit) error {
 		Images   listPage[store.ImageRow]
 		Findings listPage[store.FleetFinding]
 		Packages listPage[store.PackageRow]
+		Licences listPage[store.LicenseRow]
 	}{Text: text}
 	if text == "" {
 		v.show(http.StatusOK, "search", "Search", data)
@@ -378,6 +379,7 @@ func (s *Site) search(v *visit) error {
 		v.get("/images", url.Values{"q": {text}, "limit": {"20"}, "untagged": {"true"}}, &data.Images),
 		v.get("/findings", url.Values{"vulnerability": {text}, "limit": {"20"}}, &data.Findings),
 		v.mayGet("/packages", url.Values{"name": {text}, "limit": {"20"}}, &data.Packages),
+		v.mayGet("/licenses", url.Values{"q": {text}, "limit": {"20"}}, &data.Licences),
 	)
 	if err != nil {
 		return err

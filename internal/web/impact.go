@@ -160,7 +160,7 @@ func (p *impactPage) ofVersion() {
 
 // licences lists the licences of what is in the images.
 func (s *Site) licences(v *visit) error {
-	p, err := searched[store.LicenseRow](v, "/licenses", "class")
+	p, err := searched[store.LicenseRow](v, "/licenses", "q", "class")
 	if err != nil {
 		return err
 	}

@@ -39,6 +39,8 @@ func failedLogin(status string) string {
 		return ""
 	case "401":
 		return "Your company's account was not accepted, or the login took too long. Try it once more from here."
+	case "409":
+		return "Somebody else has the name of your account here. An administrator has to free it."
 	case "502":
 		return "Your company's login does not answer. Try it again later; the server's log has the reason."
 	}

@@ -155,3 +155,52 @@ func (b *browser) withoutScripts(image string) {
 	b.do("allow scripts", blocked())
 	b.takeConsole() // it tells of each
 }
+
+// byKeyboard goes through a page with the Tab key: each thing that can be used is reached, in
+// the order in which the page has it, and is seen to have the focus. The key / begins a search.
+func (b *browser) byKeyboard(path string) {
+	b.t.Helper()
+	b.open(path)
+	type stop struct {
+		Place, All int
+		Seen       bool
+		What       string
+	}
+	last := -1
+	for {
+		b.press("Tab", 9)
+		at := evaluate[stop](b, `(() => {
+			const e = document.activeElement, style = getComputedStyle(e), r = e.getBoundingClientRect();
+			const all = [...document.querySelectorAll("a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']")].filter((x) => x.tabIndex >= 0 && !x.disabled && x.checkVisibility({ visibilityProperty: true }));
+			return {Place: all.indexOf(e), All: all.length, What: e.outerHTML.replace(/\s+/g, " ").slice(0, 120),
+				Seen: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0 && r.bottom > 0 && r.top < innerHeight && r.right > 0 && r.left < innerWidth};
+		})()`)
+		if at.Place != last+1 {
+			b.t.Errorf("%s: the focus goes from place %d to %d of %d: %s", path, last, at.Place, at.All, at.What)
+			return
+		}
+		if !at.Seen {
+			b.t.Errorf("%s: who has the focus is not seen: %s", path, at.What)
+		}
+		if last = at.Place; last == at.All-1 {
+			break
+		}
+	}
+	b.press("/", 191)
+	if at := evaluate[string](b, `document.activeElement.id`); at != "find" {
+		b.t.Errorf("%s: the key / leads to %q", path, at)
+	}
+}
+
+// press presses a key that writes nothing, by its name and Windows' number of it.
+func (b *browser) press(key string, number int) {
+	b.t.Helper()
+	b.do("press "+key, chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		for _, what := range []string{"rawKeyDown", "keyUp"} {
+			if err := t.Call(ctx, "Input.dispatchKeyEvent", map[string]any{"type": what, "key": key, "windowsVirtualKeyCode": number}, nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+}

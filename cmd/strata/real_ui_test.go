@@ -102,6 +102,9 @@ func TestRealUI(t *testing.T) {
 		}
 	})
 	b.do("show it on a desk", chromedp.EmulateViewport(1400, 900)) // a phone's menu is shut
+	for _, path := range []string{"/images", "/registries", "/policies/new"} {
+		b.byKeyboard(path)
+	}
 	b.withoutScripts("fleet/team-d/billing:1.0")
 	b.asRoles()
 	b.do("leave", chromedp.Navigate("about:blank")) // pages listen to a server as long as it is there

@@ -107,6 +107,9 @@ func TestRealUI(t *testing.T) {
 	}
 	b.withoutScripts("fleet/team-d/billing:1.0")
 	b.asRoles()
+	b.base = strings.Replace(b.base, "127.0.0.1", otherHost, 1)
+	b.open("/login")
+	b.logIn("admin", "correct-horse-battery") // whence forms come is told otherwise here
 	b.do("leave", chromedp.Navigate("about:blank")) // pages listen to a server as long as it is there
 	s.stop(t)
 }
@@ -165,6 +168,14 @@ func (b *browser) watches(mails *mailSink) {
 	}
 	b.open("/violations")
 	b.sees("watch billing of team-b")
+	b.open("/watches/new") // what two watches judge has a page, too
+	b.fill("Name", "all of it")
+	b.tick("fixable-criticals")
+	b.click("Save")
+	b.sees("is saved")
+	b.open("/violations")
+	b.click("fleet/team-b/billing:1.0")
+	b.sees("What each watch objects to")
 	b.open("/notifications")
 	b.sees("sent")
 }

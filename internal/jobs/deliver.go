@@ -8,7 +8,9 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -109,6 +111,9 @@ func (o *DeliverOptions) send(ctx context.Context, n *store.Notification) (err e
 	m := &notify.Message{Delivery: n.Delivery, At: n.CreatedAt, Title: n.Subject, Link: o.PublicURL}
 	if err := json.Unmarshal([]byte(n.Payload), &m.Groups); err != nil {
 		return err
+	}
+	if m.Link != "" && len(m.Groups) == 1 && m.Groups[0].Vulnerability != "" {
+		m.Link = strings.TrimSuffix(m.Link, "/") + "/vulnerabilities/" + url.PathEscape(m.Groups[0].Vulnerability)
 	}
 	r, err := o.DB.Receiver(ctx, n.Receiver)
 	if err != nil {

@@ -447,7 +447,7 @@ func keepSetAside(in, other *policy.Input) {
 		if o.Suppressed == nil {
 			p.Suppressed = nil
 		}
-		if o.License.Suppressed == nil {
+		if p.License != nil && o.License != nil && o.License.Suppressed == nil { // a package may have none
 			p.License.Suppressed = nil
 		}
 	}

@@ -311,6 +311,17 @@ func TestJudgeIgnoredByOne(t *testing.T) {
 	}
 }
 
+// Packages of which no licence is known are in the reports of two watches, too.
+func TestKeepSetAsideWithoutLicence(t *testing.T) {
+	aside := &policy.Suppression{By: policy.ByPolicy}
+	in := &policy.Input{Packages: []policy.Package{{}, {License: &policy.License{Suppressed: aside}}, {License: &policy.License{Suppressed: aside}}}}
+	other := &policy.Input{Packages: []policy.Package{{}, {License: &policy.License{Suppressed: aside}}, {License: &policy.License{}}}}
+	keepSetAside(in, other)
+	if in.Packages[0].License != nil || in.Packages[1].License.Suppressed == nil || in.Packages[2].License.Suppressed != nil {
+		t.Errorf("%+v", in.Packages)
+	}
+}
+
 // The report of an image and its violations know it by the same name, that of the server,
 // whatever the registry's address is.
 func TestReportIsJudgedByName(t *testing.T) {

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -38,10 +39,19 @@ func (s *Sender) sendMail(ctx context.Context, r *Receiver, m *Message) error {
 	return mailError(ctx, r.Host, err)
 }
 
-// mailTitle is the subject. It has no encoded word (RFC 2047) of its own, which would be
+// mailTitle is the subject: what it is about and in which image, where it is about one thing.
+// It has no encoded word (RFC 2047) of its own, which would be
 // decoded to whatever it likes.
 func mailTitle(m *Message) string {
-	return "[Strata] " + strings.ReplaceAll(plain(m.Title), "=?", "= ?")
+	title := m.Title
+	if len(m.Groups) == 1 && m.More == 0 && !m.Test && len(m.Groups[0].Images) > 0 {
+		g := &m.Groups[0]
+		title = fmt.Sprintf("%s (%s) in %s", cmp.Or(g.Vulnerability, g.Policy+": "+g.Rule), g.Severity, g.Images[0])
+		if rest := g.ImageCount - 1; rest > 0 {
+			title += fmt.Sprintf(" and %d more", rest)
+		}
+	}
+	return "[Strata] " + strings.ReplaceAll(plain(title), "=?", "= ?")
 }
 
 // mailError is an *Error where the server answered. Of those answers 4yz are for now, 5yz

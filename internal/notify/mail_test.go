@@ -257,6 +257,24 @@ func checkMailError(t *testing.T, err error, want string, status int, text strin
 }
 
 // A server that says nothing is left when the time is over.
+func TestMailTitle(t *testing.T) {
+	group := Group{Vulnerability: "CVE-2026-0001", Severity: "critical", Images: []string{"hub/team/web:1", "hub/team/web:2"}, ImageCount: 3}
+	for _, c := range []struct {
+		m    Message
+		want string
+	}{
+		{Message{Title: "CVE-2026-0001 (team)", Groups: []Group{group}}, "[Strata] CVE-2026-0001 (critical) in hub/team/web:1 and 2 more"},
+		{Message{Title: "x", Groups: []Group{{Policy: "p", Rule: "r", Severity: "unknown", Images: []string{"hub/a:=?x"}, ImageCount: 1}}}, "[Strata] p: r (unknown) in hub/a:= ?x"},
+		{Message{Title: "Digest", Groups: []Group{group, group}}, "[Strata] Digest"},
+		{Message{Title: "A test", Groups: []Group{group}, Test: true}, "[Strata] A test"},
+		{Message{Title: "nothing", Groups: []Group{{}}}, "[Strata] nothing"},
+	} {
+		if got := mailTitle(&c.m); got != c.want {
+			t.Errorf("%q, want %q", got, c.want)
+		}
+	}
+}
+
 func TestMailHangs(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

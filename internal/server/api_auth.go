@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -199,20 +200,27 @@ func (s *Server) flowCookie(value string, maxAge time.Duration) *http.Cookie {
 	return c
 }
 
+// A loginFlow is what the browser keeps of a login with OpenID Connect: the flow, and which page
+// is wanted after it.
+type loginFlow struct {
+	auth.Flow
+	Next string `json:"next,omitempty"`
+}
+
 func (s *Server) beginOpenID(w http.ResponseWriter, r *http.Request) {
 	if s.o.OpenID == nil {
 		s.failOpenID(w, r, huma.Error404NotFound("this server has no OpenID provider"))
 		return
 	}
-	url, flow, err := s.o.OpenID.Begin(r.Context())
+	provider, flow, err := s.o.OpenID.Begin(r.Context())
 	if err != nil {
 		s.o.Log.ErrorContext(r.Context(), "login with OpenID Connect", "error", err)
 		s.failOpenID(w, r, huma.Error502BadGateway("the OpenID provider doesn't answer; the log has the reason"))
 		return
 	}
 	const while = 10 * time.Minute
-	http.SetCookie(w, s.flowCookie(encodeCursor("login", flow), while))
-	http.Redirect(w, r, url, http.StatusFound)
+	http.SetCookie(w, s.flowCookie(encodeCursor("login", loginFlow{flow, r.URL.Query().Get("next")}), while))
+	http.Redirect(w, r, provider, http.StatusFound)
 }
 
 func (s *Server) finishOpenID(w http.ResponseWriter, r *http.Request) {
@@ -220,13 +228,13 @@ func (s *Server) finishOpenID(w http.ResponseWriter, r *http.Request) {
 		s.failOpenID(w, r, huma.Error404NotFound("this server has no OpenID provider"))
 		return
 	}
-	var flow auth.Flow
+	var flow loginFlow
 	if c, err := r.Cookie(s.flowCookie("", 0).Name); err == nil {
 		_ = decodeCursor("login", c.Value, &flow) // an empty flow is refused
 	}
 	http.SetCookie(w, s.flowCookie("", -time.Second))
 	q := r.URL.Query()
-	secret, who, err := s.access.LoginWith(r.Context(), s.o.OpenID, flow, q.Get("state"), q.Get("code"), r.UserAgent())
+	secret, who, err := s.access.LoginWith(r.Context(), s.o.OpenID, flow.Flow, q.Get("state"), q.Get("code"), r.UserAgent())
 	if err != nil {
 		s.o.Log.WarnContext(r.Context(), "login with OpenID Connect", "error", err, "provider_error", q.Get("error"))
 		s.failOpenID(w, r, s.failAuth(r.Context(), err))
@@ -237,7 +245,8 @@ func (s *Server) finishOpenID(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	http.SetCookie(w, s.access.Cookie(secret))
-	http.Redirect(w, r, "/", http.StatusFound)
+	// The page of the login leads on, to pages of this server only.
+	http.Redirect(w, r, "/login?"+url.Values{"next": {flow.Next}}.Encode(), http.StatusFound)
 }
 
 // failOpenID answers who could not log in with OpenID Connect: a browser goes back to the page

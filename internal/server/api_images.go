@@ -228,7 +228,8 @@ func contentType(format string) string {
 // PackagesInput asks for packages.
 type PackagesInput struct {
 	PageInput
-	Name string `query:"name" doc:"what the name begins with" maxLength:"300"`
+	Name string `query:"name" doc:"what the name begins with, in any case" maxLength:"300"`
+	Q    string `query:"q" doc:"part of the name, in any case" maxLength:"300"`
 	Type string `query:"type" doc:"as in a purl: deb, npm, golang"`
 }
 
@@ -240,7 +241,7 @@ func (s *Server) listPackages(ctx context.Context, in *PackagesInput) (*struct{ 
 			return nil, err
 		}
 	}
-	rows, err := s.o.DB.PackageVersions(ctx, in.Name, in.Type, after, in.Limit)
+	rows, err := s.o.DB.PackageVersions(ctx, store.PackageQuery{Prefix: in.Name, Text: in.Q, Type: in.Type, After: after, Limit: in.Limit})
 	if err != nil {
 		return nil, s.fail(ctx, err)
 	}

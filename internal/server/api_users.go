@@ -2,7 +2,9 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"net/mail"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -59,12 +61,24 @@ func userOf(u *store.User) User {
 	return out
 }
 
-func storeGrants(grants []Grant) []store.Grant {
+// checkEmail refuses what is no mail address; there may be none.
+func checkEmail(address string) error {
+	if a, err := mail.ParseAddress(address); address != "" && (err != nil || a.Address != address) {
+		return huma.Error422UnprocessableEntity(fmt.Sprintf("email %q: want a mail address, as ann@example.com", address))
+	}
+	return nil
+}
+
+// storeGrants are grants as they are kept; ErrInvalid for one that names nothing.
+func storeGrants(grants []Grant) ([]store.Grant, error) {
 	out := make([]store.Grant, 0, len(grants))
 	for _, g := range grants {
+		if err := store.CheckGlobs(g.Repository); err != nil {
+			return nil, fmt.Errorf("role %s: %w", g.Role, err)
+		}
 		out = append(out, store.Grant{Role: string(g.Role), Repository: g.Repository})
 	}
-	return out
+	return out, nil
 }
 
 func (s *Server) listUsers(ctx context.Context, in *PageInput) (*struct{ Body Page[User] }, error) {
@@ -91,11 +105,18 @@ func (s *Server) createUser(ctx context.Context, in *struct {
 		Grants   []Grant `json:"grants,omitempty" maxItems:"100"`
 	}
 }) (*struct{ Body User }, error) {
+	if err := checkEmail(in.Body.Email); err != nil {
+		return nil, err
+	}
 	hash, err := s.access.NewHash(ctx, in.Body.Name, in.Body.Password)
 	if err != nil {
 		return nil, s.failAuth(ctx, err)
 	}
-	u := &store.User{Name: in.Body.Name, Email: in.Body.Email, Password: hash, Grants: storeGrants(in.Body.Grants)}
+	grants, err := storeGrants(in.Body.Grants)
+	if err != nil {
+		return nil, s.fail(ctx, err)
+	}
+	u := &store.User{Name: in.Body.Name, Email: in.Body.Email, Password: hash, Grants: grants}
 	if _, err := s.o.DB.CreateUser(ctx, u); err != nil {
 		return nil, s.fail(ctx, err)
 	}
@@ -156,6 +177,17 @@ func (s *Server) updateUser(ctx context.Context, in *struct {
 			return nil, s.failAuth(ctx, err)
 		}
 	}
+	var grants []store.Grant
+	if b.Grants != nil {
+		if grants, err = storeGrants(*b.Grants); err != nil {
+			return nil, s.fail(ctx, err)
+		}
+	}
+	if b.Email != nil {
+		if err := checkEmail(*b.Email); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.o.DB.EditUser(ctx, u.ID, func(now *store.User) error {
 		if b.Email != nil {
 			now.Email = *b.Email
@@ -164,7 +196,7 @@ func (s *Server) updateUser(ctx context.Context, in *struct {
 			now.Disabled = *b.Disabled
 		}
 		if b.Grants != nil {
-			now.Grants = storeGrants(*b.Grants)
+			now.Grants = grants
 		}
 		if b.Password != nil {
 			now.Password = hash

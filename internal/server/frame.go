@@ -71,9 +71,14 @@ func (s *Server) panicked(w *seenWriter, r *http.Request, p any) {
 		panic(p)
 	}
 	s.o.Log.ErrorContext(r.Context(), "panic in a handler", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-	if w.status == 0 {
-		s.answer(w, r, huma.Error500InternalServerError("something went wrong in the server; its log has the reason"))
+	if w.status != 0 {
+		return
 	}
+	if s.page(r) {
+		s.site.Broken(w, r)
+		return
+	}
+	s.answer(w, r, huma.Error500InternalServerError("something went wrong in the server; its log has the reason"))
 }
 
 func (s *Server) finished(r *http.Request, note *requestNote, w *seenWriter, span trace.Span, took time.Duration) {
@@ -110,7 +115,7 @@ func (s *Server) headers(h http.Header, note *requestNote) {
 	h.Set("X-Request-Id", note.id)
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Referrer-Policy", "same-origin") // without any, browsers don't tell whence forms come
 	h.Set("Cache-Control", "no-store")
 	if s.o.secure() {
 		h.Set("Strict-Transport-Security", "max-age=63072000")
@@ -204,14 +209,23 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 	switch said.status {
 	case http.StatusMethodNotAllowed:
 		w.Header().Set("Allow", said.header.Get("Allow"))
+		if r.Method == http.MethodGet && s.page(r) { // the address of what answered a form
+			s.site.NotFound(w, r)
+			return
+		}
 		s.answer(w, r, huma.Error405MethodNotAllowed("here is only "+said.header.Get("Allow")))
 	default:
-		if strings.Contains(r.Header.Get("Accept"), "text/html") && !strings.HasPrefix(r.URL.Path, "/api/") {
+		if s.page(r) {
 			s.site.NotFound(w, r)
 			return
 		}
 		s.answer(w, r, huma.Error404NotFound("nothing is at this path; /api/v1/openapi.json lists what there is"))
 	}
+}
+
+// page tells whether a browser asks for a page.
+func (s *Server) page(r *http.Request) bool {
+	return strings.Contains(r.Header.Get("Accept"), "text/html") && !strings.HasPrefix(r.URL.Path, "/api/")
 }
 
 // A headerWriter keeps the head of an answer and forgets the rest.

@@ -30,8 +30,11 @@ func (s *Server) pageReport(ctx context.Context, image int64) (*report.Report, e
 		return nil, errors.New("this server makes no reports")
 	}
 	r, err := s.judged(ctx, image)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = s.limitReport(ctx, r)
 	}
-	return r, s.limitReport(ctx, r)
+	if err != nil {
+		return nil, s.fail(ctx, err)
+	}
+	return r, nil
 }

@@ -18,8 +18,8 @@ import (
 	"strata/internal/store"
 )
 
-// How events are sent: pollEvery is how often the database is asked, once for all who
-// listen to this instance; heartbeat is how long a stream is silent at most, so that
+// How events are sent: pollEvery is how often the database is asked, for progress and
+// schedules once for all who listen to this instance; heartbeat is how long a stream is silent at most, so that
 // proxies keep it open; streamFor is when a client is told to come again, so that its
 // credentials are looked at anew.
 const (

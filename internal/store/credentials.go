@@ -74,6 +74,9 @@ type Token struct {
 // CreateToken keeps a token and gives its id; ErrConflict when the user has one of
 // that name.
 func (d *DB) CreateToken(ctx context.Context, t *Token) (int64, error) {
+	if err := CheckGlobs(t.Repository); err != nil {
+		return 0, fmt.Errorf("token %q: %w", t.Name, err)
+	}
 	var id int64
 	err := d.db.QueryRowContext(ctx, `INSERT INTO tokens (name, hash, user_id, role, repository, created_at, expires_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING id`,

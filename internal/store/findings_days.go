@@ -34,7 +34,7 @@ func (d *DB) FindingDays(ctx context.Context, days int) ([]FindingDay, error) {
 				return err
 			}
 			for i := max(0, at); i < len(out); i++ {
-				out[i].Counts.add(rank, n)
+				out[i].Counts.Add(rank, n)
 			}
 			return nil
 		})

@@ -446,7 +446,7 @@ func (a *asked) totals() (t ImpactTotals) {
 			t.Removed++
 		}
 		if a.vulnerability != 0 {
-			t.Severity.add(int(m.severity), 1)
+			t.Severity.Add(int(m.severity), 1)
 		}
 		image := &a.fleet.at[at]
 		if base, ok := a.fleet.images.of[image.base]; ok && a.sees(base) {
@@ -474,7 +474,8 @@ func (a *asked) totals() (t ImpactTotals) {
 	return t
 }
 
-func (c *Counts) add(rank, n int) {
+// Add counts n more of a rank of severity.
+func (c *Counts) Add(rank, n int) {
 	switch rank {
 	case 4:
 		c.Critical += n

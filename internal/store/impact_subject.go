@@ -218,6 +218,9 @@ func parseRange(text string) (out []versionBound, err error) {
 		if b.version == "" {
 			return nil, fmt.Errorf("%w: range %q: want a list such as >=1.2,<1.4.2", ErrQuery, text)
 		}
+		if !strings.ContainsAny(b.version, "0123456789") { // some orders take any word, and nothing is in such a range
+			return nil, fmt.Errorf("%w: range %q: %q is no version", ErrQuery, text, b.version)
+		}
 		out = append(out, b)
 	}
 	return out, nil

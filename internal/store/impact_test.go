@@ -679,7 +679,7 @@ func TestImpactNames(t *testing.T) {
 				t.Errorf("%+v: %v, want %v", c.query, got, c.want)
 			}
 		}
-		rows, err := db.PackageVersions(t.Context(), "fla", "", nil, 10)
+		rows, err := db.PackageVersions(t.Context(), PackageQuery{Prefix: "fla", Limit: 10})
 		if err != nil || len(rows) != 2 {
 			t.Errorf("packages that begin with fla: %+v, %v", rows, err)
 		}

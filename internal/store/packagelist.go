@@ -88,22 +88,36 @@ type PackageKey struct {
 	ID   int64  `json:"i"`
 }
 
-// PackageVersions lists the package versions whose name begins with a text, by name
-// and type; one more than limit when there are more.
-func (d *DB) PackageVersions(ctx context.Context, prefix, typ string, after *PackageKey, limit int) ([]PackageRow, error) {
+// A PackageQuery asks for package versions. The zero value, but for the limit, asks for all.
+type PackageQuery struct {
+	// Prefix is what the name begins with, Text a part of it, both in any case.
+	Prefix, Text string
+	// Type as in a purl.
+	Type string
+	// After is where the page before ended.
+	After *PackageKey
+	Limit int
+}
+
+// PackageVersions lists package versions by name and type; one more than the limit when there
+// are more.
+func (d *DB) PackageVersions(ctx context.Context, q PackageQuery) ([]PackageRow, error) {
 	w := &where{}
-	if prefix != "" {
-		w.add(`LOWER(p.name) LIKE ? ESCAPE '\'`, strings.ToLower(likeEscape(prefix))+"%")
+	if q.Prefix != "" {
+		w.add(`LOWER(p.name) LIKE ? ESCAPE '\'`, strings.ToLower(likeEscape(q.Prefix))+"%")
 	}
-	if typ != "" {
-		w.add(`p.type = ?`, typ)
+	if q.Text != "" {
+		w.add(`LOWER(p.name) LIKE ? ESCAPE '\'`, "%"+strings.ToLower(likeEscape(q.Text))+"%")
 	}
-	if after != nil {
-		w.add(`(p.name, p.type, p.id) > (?, ?, ?)`, after.Name, after.Type, after.ID)
+	if q.Type != "" {
+		w.add(`p.type = ?`, q.Type)
+	}
+	if q.After != nil {
+		w.add(`(p.name, p.type, p.id) > (?, ?, ?)`, q.After.Name, q.After.Type, q.After.ID)
 	}
 	rows, err := d.db.QueryContext(ctx, `SELECT p.id, p.type, p.name, p.version, p.purl, p.ecosystem, (SELECT COUNT(*) FROM findings f WHERE f.package = p.id AND f.closed_at IS NULL),
 			(SELECT COUNT(DISTINCT il.image) FROM segment_packages sp JOIN image_layers il ON il.segment = sp.segment WHERE sp.package = p.id)
-		FROM packages p WHERE `+w.String()+` ORDER BY p.name, p.type, p.id LIMIT `+strconv.Itoa(limit+1), w.args...)
+		FROM packages p WHERE `+w.String()+` ORDER BY p.name, p.type, p.id LIMIT `+strconv.Itoa(q.Limit+1), w.args...)
 	if err != nil {
 		return nil, fmt.Errorf("packages: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -143,12 +144,10 @@ func (s *RegistrySettings) check() error {
 			return fmt.Errorf("%w: crawl_every %q: want a duration of a minute or more, as in 30m, or 0", ErrInvalid, s.CrawlEvery)
 		}
 	}
-	for _, globs := range [][]string{s.Include, s.Exclude, s.Repositories, s.Tags, s.ExcludeTags} {
-		for _, g := range globs {
-			if strings.TrimSpace(g) != g || g == "" {
-				return fmt.Errorf("%w: %q: want a name or glob without spaces", ErrInvalid, g)
-			}
+	for _, o := range s.Owners {
+		if err := CheckGlobs(o.Repositories); err != nil {
+			return err
 		}
 	}
-	return nil
+	return CheckGlobs(slices.Concat(s.Include, s.Exclude, s.Repositories, s.Tags, s.ExcludeTags)...)
 }

@@ -1,6 +1,9 @@
 package store
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // MatchName tells whether one of the globs names it: * is any run of characters
 // but slashes, ** any run at all, everything else itself. Names are
@@ -16,6 +19,20 @@ func MatchName(globs []string, name string) bool {
 
 // InScope is MatchName, with nil for no limit.
 func InScope(scope []string, name string) bool { return scope == nil || MatchName(scope, name) }
+
+// CheckGlobs refuses globs that can't name anything: ErrInvalid. Names have no brackets, so
+// who writes some means what these globs don't have.
+func CheckGlobs(globs ...string) error {
+	for _, g := range globs {
+		switch i := strings.IndexFunc(g, func(r rune) bool { return r <= ' ' || strings.ContainsRune(`[]{}?\!`, r) }); {
+		case g == "":
+			return fmt.Errorf("%w: an empty pattern: ** is all", ErrInvalid)
+		case i >= 0:
+			return fmt.Errorf("%w: pattern %q: no name has a %q; * stands for anything up to a slash, ** for anything", ErrInvalid, g, []rune(g[i:])[0])
+		}
+	}
+	return nil
+}
 
 // matchGlob goes through the name once for each star of the glob, at most: what a
 // star before the last one takes need not be thought over again, but where only the

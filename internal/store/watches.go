@@ -136,6 +136,9 @@ func watchRows(ctx context.Context, tx *sql.Tx) ([]Watch, error) {
 // PutWatch writes a watch, in the place of one of its name, and has the images in its
 // scope judged. Violations of images that are in it no more are resolved.
 func (d *DB) PutWatch(ctx context.Context, w *Watch) error {
+	if err := CheckGlobs(slices.Concat(w.Scope.Repositories, w.Scope.Tags, w.Scope.Base)...); err != nil {
+		return fmt.Errorf("watch %s: %w", w.Name, err)
+	}
 	err := d.inTx(ctx, func(tx *sql.Tx) error {
 		now := d.now().UnixMicro()
 		scope, err1 := json.Marshal(w.Scope)

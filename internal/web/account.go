@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -63,7 +64,7 @@ func (v *visit) emptyToken() tokenForm {
 }
 
 func (v *visit) showAccount(status int, p *accountPage) error {
-	p.Tokens.URL = v.r.URL
+	p.Tokens.URL = &url.URL{Path: "/account", RawQuery: v.r.URL.RawQuery}
 	if err := v.get("/me", nil, p); err != nil {
 		return err
 	}

@@ -17,9 +17,9 @@ type clusterPage struct {
 // waitingJobs are those of a kind that wait, are worked on, or were given up. More tells
 // that there are more than were counted.
 type waitingJobs struct {
-	Kind                     jobs.Kind
-	Waiting, Running, Parked int
-	MoreWaiting, MoreParked  bool
+	Kind                               jobs.Kind
+	Waiting, Retrying, Running, Parked int
+	MoreWaiting, MoreParked            bool
 }
 
 // cluster is the page of the instances. Jobs are counted as far as a page of them goes:
@@ -45,8 +45,8 @@ func (s *Site) cluster(v *visit) error {
 			}
 			return n
 		}
-		w := waitingJobs{Kind: kind, Waiting: of(&waiting) + of(&retrying), Running: of(&running), Parked: of(&parked)}
-		w.MoreWaiting, w.MoreParked = w.Waiting > 0 && waiting.Next+retrying.Next != "", w.Parked > 0 && parked.Next != ""
+		w := waitingJobs{Kind: kind, Waiting: of(&waiting), Retrying: of(&retrying), Running: of(&running), Parked: of(&parked)}
+		w.MoreWaiting, w.MoreParked = w.Waiting > 0 && waiting.Next != "", w.Parked > 0 && parked.Next != ""
 		p.Waiting = append(p.Waiting, w)
 	}
 	v.show(http.StatusOK, "cluster", "Cluster", p)

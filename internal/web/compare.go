@@ -3,6 +3,7 @@ package web
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -17,13 +18,13 @@ import (
 // others finds the images to compare one with: those of its repositories.
 func (v *visit) others(p *imagePage) error {
 	asked := map[string]bool{}
-	for _, name := range p.Image.Names {
-		registry, rest, _ := strings.Cut(name, "/")
-		repository := strings.TrimSuffix(rest, ":"+tagOf(rest))
-		if asked[registry+"/"+repository] {
+	for i := range p.Image.Tags { // also those that name it no more
+		name := p.Image.Tags[i].Repository
+		registry, repository, _ := strings.Cut(name, "/")
+		if asked[name] {
 			continue
 		}
-		asked[registry+"/"+repository] = true
+		asked[name] = true
 		var page listPage[store.ImageRow]
 		if err := v.get("/images", url.Values{"registry": {registry}, "repository": {repository}, "sort": {"newest"}, "untagged": {"true"}, "limit": {"100"}}, &page); err != nil {
 			return err
@@ -58,7 +59,8 @@ type packageChange struct {
 	A, B       []string
 }
 
-// compare is the page of two images.
+// compare is the page of two images: a before, b after; with order=built the one that was built
+// first is before.
 func (s *Site) compare(v *visit) error {
 	ids := [2]int64{}
 	for i, name := range []string{"a", "b"} {
@@ -71,6 +73,13 @@ func (s *Site) compare(v *visit) error {
 	err := errors.Join(v.get("/images/"+strconv.FormatInt(ids[0], 10), nil, &p.A), v.get("/images/"+strconv.FormatInt(ids[1], 10), nil, &p.B))
 	if err != nil {
 		return err
+	}
+	if v.r.FormValue("order") == "built" { // whoever chose them did not say which was before
+		if p.A.CreatedAt.After(p.B.CreatedAt) {
+			ids[0], ids[1] = ids[1], ids[0]
+		}
+		v.redirect(fmt.Sprintf("/compare?a=%d&b=%d", ids[0], ids[1]))
+		return nil
 	}
 	a, err := v.o.Report(v.r.Context(), ids[0])
 	if err != nil {

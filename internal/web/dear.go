@@ -12,7 +12,7 @@ const (
 	keepAtMost = time.Minute
 )
 
-// A dear value takes long to make: each is made once for all who ask for it meanwhile, and
+// A dear value takes long to make: who asks for it while it is made waits for it, and it is
 // kept for a time that goes by how long it took. What is made at once is as good as not kept.
 type dear[T any] struct {
 	mu   sync.Mutex

@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	"strata/internal/advisory"
 	"strata/internal/inventory"
@@ -69,7 +71,7 @@ func showList[T any](v *visit, name, title, path string, asked ...string) error 
 func (v *visit) asked(names ...string) url.Values {
 	out := url.Values{}
 	for _, name := range names {
-		if value := v.r.URL.Query().Get(name); value != "" {
+		if value := strings.TrimSpace(v.r.URL.Query().Get(name)); value != "" {
 			out.Set(name, value)
 		}
 	}
@@ -92,6 +94,10 @@ type stackLayer struct {
 type imagePage struct {
 	Image  store.ImageDetail
 	Report *report.Report
+	// Counts are of what counts, by severity; Aside is how many findings are set aside, which
+	// lists of images count all the same.
+	Counts store.Counts
+	Aside  int
 	// Stack are the layers, the topmost first, as they lie upon each other.
 	Stack []stackLayer
 	// Layer is the one that is looked at; nil for all.
@@ -101,8 +107,9 @@ type imagePage struct {
 	Findings []report.Finding
 	Packages []report.Package
 	Licenses []licenseRow
-	// More is how many are not shown, of All.
-	More, All int
+	// More is how many are not shown, of All; Ended is how many of these are about what is past
+	// its end of life, which is no vulnerability.
+	More, All, Ended int
 	// Plan says how to remedy it, PlanError what is wrong with the Dockerfile that was given.
 	Plan       *remedy.Plan
 	PlanError  string
@@ -163,11 +170,15 @@ func (v *visit) then(p *imagePage) error {
 	if p.On = v.r.FormValue("on"); p.On == "" {
 		return nil
 	}
-	var found listPage[store.PackageFinding]
-	err := v.get(fmt.Sprintf("/images/%d/findings", p.Image.ID), url.Values{"at": {p.On}}, &found)
-	if statusOf(err) == http.StatusBadRequest && v.wrong(err, &p.ThenError) {
+	if day, err := time.Parse(time.DateOnly, p.On); err != nil {
+		p.ThenError = "Give a day as 2026-01-31."
+		return nil
+	} else if day.After(v.o.Now()) {
+		p.ThenError = "That day is still to come."
 		return nil
 	}
+	var found listPage[store.PackageFinding]
+	err := v.get(fmt.Sprintf("/images/%d/findings", p.Image.ID), url.Values{"at": {p.On}}, &found)
 	p.Then = cutRows(p, found.Items)
 	return err
 }
@@ -229,9 +240,16 @@ func (p *imagePage) stack(selected string) {
 	worst, counts := map[int]advisory.Severity{}, map[int]int{}
 	for i := range p.Report.Findings {
 		f := &p.Report.Findings[i]
-		if !f.Active() || f.Kind == report.KindEndOfLife {
+		if f.Kind == report.KindEndOfLife {
 			continue
 		}
+		if f.State == inventory.Present && f.Suppressed != nil && slices.Contains([]report.SuppressedBy{report.ByWaiver, report.ByVEX, report.ByPolicy}, f.Suppressed.By) {
+			p.Aside++
+		}
+		if !f.Active() {
+			continue
+		}
+		p.Counts.Add(f.Severity.Rank(), 1)
 		counts[f.Layer]++
 		if f.Severity.Rank() > worst[f.Layer].Rank() || counts[f.Layer] == 1 {
 			worst[f.Layer] = f.Severity
@@ -271,6 +289,9 @@ func (p *imagePage) pick() {
 		for i := range p.Report.Findings {
 			if f := &p.Report.Findings[i]; p.wants(f) {
 				p.Findings = append(p.Findings, *f)
+				if f.Kind == report.KindEndOfLife {
+					p.Ended++
+				}
 			}
 		}
 		slices.SortStableFunc(p.Findings, func(a, b report.Finding) int {
@@ -319,7 +340,7 @@ func (p *imagePage) wants(f *report.Finding) bool {
 	if p.Layer != nil && f.Layer != p.Layer.Index {
 		return false
 	}
-	if !p.Filter.Gone && !f.Active() && p.Layer == nil {
+	if !p.Filter.Gone && (f.Suppressed != nil || !f.Active() && p.Layer == nil) { // a layer shows what others hide
 		return false
 	}
 	if p.Filter.Severity != "" && f.Severity.Rank() < advisory.Severity(p.Filter.Severity).Rank() {
@@ -361,16 +382,24 @@ func (p *imagePage) Hidden() (out []report.Package) {
 	return out
 }
 
+// vulnerabilityName tells whether a text is like the name of a vulnerability: CVE-2021-44228.
+func vulnerabilityName(text string) bool {
+	prefix, rest, ok := strings.Cut(strings.ToUpper(text), "-")
+	return ok && rest != "" && slices.Contains([]string{"CVE", "GHSA", "OSV", "DSA", "DLA", "USN", "RHSA", "ALSA", "PYSEC", "RUSTSEC", "GO"}, prefix)
+}
+
 // search goes to what a text names, or lists what it may mean.
 func (s *Site) search(v *visit) error {
-	text := v.r.FormValue("q")
+	text := v.field("q")
 	data := struct {
 		Text     string
 		Images   listPage[store.ImageRow]
 		Findings listPage[store.FleetFinding]
 		Packages listPage[store.PackageRow]
 		Licences listPage[store.LicenseRow]
-	}{Text: text}
+		// Vulnerability tells that the text is the name of one.
+		Vulnerability bool
+	}{Text: text, Vulnerability: vulnerabilityName(text)}
 	if text == "" {
 		v.show(http.StatusOK, "search", "Search", data)
 		return nil
@@ -383,6 +412,11 @@ func (s *Site) search(v *visit) error {
 	)
 	if err != nil {
 		return err
+	}
+	if len(data.Packages.Items) == 0 { // by another part of the name: log4j of org.apache.logging.log4j:log4j-core
+		if err := v.mayGet("/packages", url.Values{"q": {text}, "limit": {"20"}}, &data.Packages); err != nil {
+			return err
+		}
 	}
 	if len(data.Findings.Items) > 0 && len(data.Images.Items) == 0 {
 		v.redirect("/vulnerabilities/" + url.PathEscape(data.Findings.Items[0].Vulnerability))

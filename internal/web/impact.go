@@ -4,7 +4,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"slices"
+	"strings"
 
 	"strata/internal/license"
 	"strata/internal/store"
@@ -54,10 +54,14 @@ func (v *visit) where(query url.Values) (*impactPage, error) {
 	p := &impactPage{URL: v.r.URL}
 	query = maps.Clone(query)
 	query.Set("limit", "50")
-	if cursor := v.r.FormValue("cursor"); cursor != "" {
+	err := v.get("/impact", query, &p.Impact)
+	if cursor := v.r.FormValue("cursor"); cursor != "" && err == nil {
 		query.Set("cursor", cursor)
+		p.Impact.Images = listPage[store.ImpactImage]{}
+		err = v.get("/impact/images", query, &p.Impact.Images)
 	}
-	return p, v.get("/impact", query, &p.Impact)
+	p.Impact.Images.URL = p.URL
+	return p, err
 }
 
 // whereLayers is where, and for the layers that bring it.
@@ -117,7 +121,7 @@ func (s *Site) base(v *visit) error {
 
 // packages lists package versions.
 func (s *Site) packages(v *visit) error {
-	return showList[store.PackageRow](v, "packages", "Packages", "/packages", "name", "type")
+	return showList[store.PackageRow](v, "packages", "Packages", "/packages", "q", "type")
 }
 
 // packageWhere is the page of a package: of one version (purl), or of all of a name within
@@ -125,9 +129,15 @@ func (s *Site) packages(v *visit) error {
 func (s *Site) packageWhere(v *visit) error {
 	query := v.asked("purl", "package", "type", "range")
 	p, err := v.whereLayers(query)
-	if statusOf(err) == http.StatusBadRequest {
-		p.Asked, p.Error = v.r.URL.Query(), sentence(err.Error())
-		v.show(http.StatusBadRequest, "package", "Package", p)
+	if status := statusOf(err); status == http.StatusBadRequest || status == http.StatusNotFound {
+		p.Asked, p.Error = v.r.URL.Query(), sentence(strings.TrimPrefix(err.Error(), "impact: "))
+		switch {
+		case len(query) == 0:
+			p.Error = "Give the name of a package, or a purl."
+		case status == http.StatusNotFound:
+			p.Error = "No package here is called that."
+		}
+		v.show(status, "package", "Package", p)
 		return nil
 	}
 	if err != nil {
@@ -140,22 +150,39 @@ func (s *Site) packageWhere(v *visit) error {
 		if p.Asked.Get("purl") != "" && len(p.Impact.Packages) == 1 {
 			p.Version = p.Impact.Packages[0].Version
 		}
-		if err := v.get("/findings", url.Values{"package": {p.Name}, "limit": {"100"}}, &p.Findings); err != nil {
+		if err := v.findingsOf(p); err != nil {
 			return err
 		}
-		p.ofVersion()
 	}
 	v.show(http.StatusOK, "package", p.Name+" "+p.Version, p)
 	return nil
 }
 
-// ofVersion leaves the findings of the package versions that are in question.
-func (p *impactPage) ofVersion() {
+// findingsOf reads findings in the package versions that are in question, the worst first, as
+// many as a page shows: the API has those of all versions of a name.
+func (v *visit) findingsOf(p *impactPage) error {
+	const shown, pages = 100, 20
 	here := map[string]bool{}
 	for _, k := range p.Impact.Packages {
 		here[k.PURL] = true
 	}
-	p.Findings.Items = slices.DeleteFunc(p.Findings.Items, func(f store.FleetFinding) bool { return !here[f.Package.PURL] })
+	query := url.Values{"package": {p.Name}, "limit": {"200"}}
+	for range pages {
+		var page listPage[store.FleetFinding]
+		if err := v.get("/findings", query, &page); err != nil {
+			return err
+		}
+		for _, f := range page.Items {
+			if here[f.Package.PURL] {
+				p.Findings.Items = append(p.Findings.Items, f)
+			}
+		}
+		if page.Next == "" || len(p.Findings.Items) >= shown {
+			return nil
+		}
+		query.Set("cursor", page.Next)
+	}
+	return nil
 }
 
 // licences lists the licences of what is in the images.

@@ -16,7 +16,7 @@ type loginForm struct {
 // loginPage asks who it is; where there is no administrator yet, for the first.
 func (s *Site) loginPage(v *visit) error {
 	if v.me != nil {
-		v.redirect("/")
+		v.redirect(ownPath(v.r.FormValue("next")))
 		return nil
 	}
 	var ways struct{ OpenID, Setup bool }

@@ -108,7 +108,7 @@ func (v *visit) at(part, parameter string, more ...string) string {
 }
 
 // field is what was filled in, without spaces around it.
-func (v *visit) field(name string) string { return strings.TrimSpace(v.r.PostFormValue(name)) }
+func (v *visit) field(name string) string { return strings.TrimSpace(v.r.FormValue(name)) }
 
 // linesOf are the lines of a text that say something.
 func linesOf(text string) []string {

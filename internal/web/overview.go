@@ -2,9 +2,9 @@ package web
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"strata/internal/auth"
@@ -80,7 +80,7 @@ func (s *Site) overview(v *visit) error {
 // fixFirst ranks all layers that who looks may see, which takes seconds where there are
 // 100,000 images.
 func (v *visit) fixFirst(query url.Values, into *store.FixFirst) (err error) {
-	scope := strings.Join(v.me.Scope(auth.Viewer), "\n")
+	scope := fmt.Sprintf("%q", v.me.Scope(auth.Viewer))
 	*into, err = v.ranked.get(scope, v.o.Now, func() (out store.FixFirst, err error) {
 		err = v.get("/fix-first", query, &out)
 		return out, err

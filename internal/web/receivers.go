@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/mail"
 	"net/url"
 	"slices"
 	"strconv"
@@ -129,8 +130,7 @@ func (f *receiverForm) body(secret string) (map[string]any, error) {
 	return body, nil
 }
 
-// put writes a receiver; wrong tells that the form has to be shown again.
-func (v *visit) put(f *receiverForm) (wrong bool, err error) {
+func (v *visit) tryPut(f *receiverForm) (wrong bool, err error) {
 	secret := v.r.PostFormValue("secret")
 	if f.Kind == "slack" || f.Kind == "teams" { // an address, which is pasted
 		secret = strings.TrimSpace(secret)
@@ -142,6 +142,15 @@ func (v *visit) put(f *receiverForm) (wrong bool, err error) {
 	}
 	f.Error = sentence(err.Error())
 	return true, nil
+}
+
+// put writes a receiver; wrong tells that the form has to be shown again, without the secret.
+func (v *visit) put(f *receiverForm) (wrong bool, err error) {
+	wrong, err = v.tryPut(f)
+	if wrong && v.r.PostFormValue("secret") != "" {
+		f.Error += " The secret has to be entered again, too."
+	}
+	return wrong, err
 }
 
 // addReceiver makes a receiver; one of that name that there is stays as it is.
@@ -203,7 +212,11 @@ func formOf(r *receiver) receiverForm {
 		f.Port = strconv.Itoa(set.Port)
 	}
 	for _, owner := range slices.Sorted(maps.Keys(set.ToOwner)) {
-		f.ToOwner += owner + " " + set.ToOwner[owner] + "\n"
+		address := set.ToOwner[owner]
+		if a, err := mail.ParseAddress(address); err == nil { // without a name, which has spaces
+			address = a.Address
+		}
+		f.ToOwner += owner + " " + address + "\n"
 	}
 	return f
 }

@@ -72,6 +72,10 @@ func (v *visit) showRegistries(status int, form registryForm) error {
 	return nil
 }
 
+// noPassword is told who gives a user alone: a form that is shown again has no password, and
+// what is kept would be replaced.
+const noPassword = "Enter the password of the user, too; it is not kept in the form."
+
 // addRegistry adds a registry, or tells only whether it can be read.
 func (s *Site) addRegistry(v *visit) error {
 	form := registryForm{Name: v.field("name"), URL: v.field("url"), Username: v.field("username")}
@@ -80,8 +84,16 @@ func (s *Site) addRegistry(v *visit) error {
 			form.Name = u.Host
 		}
 	}
-	body := map[string]any{"name": form.Name, "url": form.URL}
-	if password := v.r.PostFormValue("password"); form.Username != "" || password != "" {
+	if form.URL == "" {
+		form.Error = "Give the address of the registry."
+		return v.showRegistries(http.StatusUnprocessableEntity, form)
+	}
+	body, password := map[string]any{"name": form.Name, "url": form.URL}, v.r.PostFormValue("password")
+	if form.Username != "" && password == "" {
+		form.Error = noPassword
+		return v.showRegistries(http.StatusUnprocessableEntity, form)
+	}
+	if form.Username != "" {
 		body["credentials"] = map[string]string{"username": form.Username, "password": password}
 	}
 	if v.r.PostFormValue("do") == "test" {

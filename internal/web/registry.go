@@ -2,6 +2,7 @@ package web
 
 import (
 	"fmt"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -95,7 +96,7 @@ func (f *settingsForm) settings() (store.RegistrySettings, error) {
 	}
 	var err error
 	if f.Rate != "" {
-		if out.Rate, err = strconv.ParseFloat(f.Rate, 64); err != nil {
+		if out.Rate, err = strconv.ParseFloat(f.Rate, 64); err != nil || math.IsNaN(out.Rate) || math.IsInf(out.Rate, 0) {
 			return out, fmt.Errorf("requests a second: %q is no number", f.Rate)
 		}
 	}
@@ -128,6 +129,10 @@ func (s *Site) changeRegistry(v *visit) error {
 		return v.showRegistry(http.StatusUnprocessableEntity, p)
 	}
 	body := map[string]any{"url": p.Form.URL, "settings": settings, "paused": p.Form.Paused}
+	if p.Form.Username != "" && v.r.PostFormValue("password") == "" {
+		p.Form.Error = noPassword
+		return v.showRegistry(http.StatusUnprocessableEntity, p)
+	}
 	credentials := map[string]string{"username": p.Form.Username, "password": v.r.PostFormValue("password"), "token": v.field("token")}
 	if p.Form.Forget || strings.Join([]string{credentials["username"], credentials["password"], credentials["token"]}, "") != "" {
 		body["credentials"] = credentials
@@ -140,6 +145,9 @@ func (s *Site) changeRegistry(v *visit) error {
 		return err
 	}
 	said := "The settings are kept, and the registry is read anew."
+	if !p.Registry.Crawled() {
+		said = "The settings are kept."
+	}
 	if p.Form.Paused {
 		said = "The settings are kept. The registry is paused: it is neither read nor scanned."
 	}

@@ -2,7 +2,9 @@ package web
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -40,27 +42,28 @@ func (f *userForm) Roles() []string { return roles() }
 // Rows are the grants with empty ones, to be filled in.
 func (f *userForm) Rows() []grant { return append(append([]grant{}, f.Grants...), grant{}, grant{}) }
 
-// grantsIn are the grants that were filled in; a row without a role is none. The API would
-// take a grant without repositories for one over all, which has to be said here.
-func (v *visit) grantsIn() ([]grant, error) {
-	if err := v.r.ParseForm(); err != nil {
-		return nil, err
-	}
-	out, where := []grant{}, v.r.PostForm["repository"]
+// grantsIn are the grants that were filled in, also with an error; a row that is empty is none.
+// The API would take a grant without repositories for one over all, which has to be said here.
+func (v *visit) grantsIn() (grants []grant, err error) {
+	grants = []grant{}
+	where := v.r.PostForm["repository"]
 	for i, role := range v.r.PostForm["role"] {
-		if role == "" {
-			continue
-		}
 		g := grant{Role: role}
 		if i < len(where) {
-			g.Repository = where[i]
+			g.Repository = strings.TrimSpace(where[i])
 		}
-		out = append(out, g)
-		if g.Repository == "" {
-			return out, errors.New("say over which repositories the role is: ** is all")
+		if g == (grant{}) {
+			continue
+		}
+		grants = append(grants, g)
+		switch {
+		case g.Repository == "":
+			err = errors.New("say over which repositories the role is: ** is all")
+		case g.Role == "":
+			err = fmt.Errorf("say which role it is over %s", g.Repository)
 		}
 	}
-	return out, nil
+	return grants, err
 }
 
 // A usersPage lists the users, and has the form for one more.

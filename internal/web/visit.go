@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"strata/internal/auth"
+	"strata/internal/report"
 )
 
 // A handler answers one request, or returns why it can't: fail makes a page of that.
@@ -33,10 +34,44 @@ func (s *Site) page(do handler, private bool) http.Handler {
 			v.toLogin()
 			return
 		}
-		if err := do(v); err != nil {
+		err := v.readForm(private)
+		if err == nil {
+			err = do(v)
+		}
+		if err != nil {
 			v.fail(err)
 		}
 	})
+}
+
+// How large a form may be, in bytes: one with a document in it, as a file and as a text, and
+// one of who is not known.
+const (
+	maxForm      = 12 << 20
+	maxLoginForm = 64 << 10
+)
+
+// readForm reads what was sent, into memory and no file.
+func (v *visit) readForm(private bool) error {
+	if v.r.Method != http.MethodPost {
+		return nil
+	}
+	most := int64(maxForm)
+	if !private {
+		most = maxLoginForm
+	}
+	v.r.Body = http.MaxBytesReader(v.w, v.r.Body, most)
+	err := v.r.ParseForm()
+	if err == nil {
+		err = v.r.ParseMultipartForm(most)
+	}
+	switch {
+	case err == nil || errors.Is(err, http.ErrNotMultipart):
+		return nil
+	case errors.As(err, new(*http.MaxBytesError)):
+		return &apiError{Status: http.StatusRequestEntityTooLarge, Detail: "what was sent is larger than " + report.Size(most)}
+	}
+	return &apiError{Status: http.StatusBadRequest, Detail: "the form can't be read: " + err.Error()}
 }
 
 // toLogin sends a browser to the login, and from there back; a form that was sent is not
@@ -136,6 +171,8 @@ func (v *visit) fail(err error) {
 	status := 0
 	if e, ok := errors.AsType[*apiError](err); ok { // the first of several that say the same
 		status, err = e.Status, e
+	} else if e, ok := errors.AsType[statusError](err); ok {
+		status, err = e.GetStatus(), e
 	}
 	switch status {
 	case http.StatusUnauthorized:
@@ -157,6 +194,12 @@ func (v *visit) fail(err error) {
 		Status int
 		Text   string
 	}{status, sentence(err.Error())})
+}
+
+// A statusError is one of the API that did not come as an answer.
+type statusError interface {
+	error
+	GetStatus() int
 }
 
 // sentence is a text that begins with a capital letter and ends with a full stop.

@@ -247,17 +247,13 @@ func (v *visit) addWaiver(form *waiverForm, e *policy.WaiverEntry) error {
 	return err
 }
 
-// maxVEXUpload bounds the form with a VEX document, in bytes: its text as a file and in the
-// form, and what is around them. The API bounds the text.
-const maxVEXUpload = 10 << 20
-
 // addVEX adds a VEX document, from a file or as a text.
 func (v *visit) addVEX() error {
 	form := vexForm{Name: v.field("name"), Text: v.r.PostFormValue("text"), Replace: v.r.PostFormValue("replace") != ""}
 	file, head, err := v.r.FormFile("file")
 	if err == nil {
 		defer file.Close()
-		text, err := io.ReadAll(io.LimitReader(file, maxVEXUpload))
+		text, err := io.ReadAll(file)
 		if err != nil {
 			return err
 		}

@@ -81,6 +81,13 @@ func (s *Site) NotFound(w http.ResponseWriter, r *http.Request) {
 	s.page(func(*visit) error { return notFound("the page " + r.URL.Path) }, false).ServeHTTP(w, r)
 }
 
+// Broken answers a browser when a page could not be made; the log has the reason.
+func (s *Site) Broken(w http.ResponseWriter, r *http.Request) {
+	s.page(func(*visit) error {
+		return &apiError{Status: http.StatusInternalServerError, Detail: "something went wrong in the server; its log has the reason"}
+	}, false).ServeHTTP(w, r)
+}
+
 // public are the pages for who is not logged in.
 func (s *Site) public() map[string]handler {
 	return map[string]handler{

@@ -29,6 +29,7 @@ func (s *Site) functions() template.FuncMap {
 		"join":        strings.Join,
 		"path":        url.PathEscape,
 		"add":         func(a, b int) int { return a + b },
+		"minus":       func(n int) int { return -n },
 		"cut":         cutText,
 		"here":        withoutCommands,
 	}
@@ -143,9 +144,9 @@ func address(of *url.URL, pairs ...any) (string, error) {
 		q.Set(name, value)
 	}
 	if len(q) == 0 {
-		return of.Path, nil
+		return of.EscapedPath(), nil
 	}
-	return of.Path + "?" + q.Encode(), nil
+	return of.EscapedPath() + "?" + q.Encode(), nil
 }
 
 // dict is a map for a template that wants several things.

@@ -23,44 +23,50 @@ document.addEventListener("keydown", (e) => {
 
 // Parts of a page name the events that change them ("schedule/sync": those of one schedule),
 // and are read anew when one comes: at most every two seconds, and not while somebody is in
-// the middle of one.
+// the middle of one. data-from is their address, where the page has none to be read from.
 const live = [...document.querySelectorAll("[data-live]")];
 if (live.length && window.EventSource) {
   const pause = 2000, stale = new Set(), seen = new Map();
   let events, timer, last = 0;
   const inUse = (part) => part.contains(document.activeElement) || part.querySelector("details[open]");
+  const soon = (wait) => { timer ??= setTimeout(readAnew, Math.max(0, last + wait - Date.now())); };
   const readAnew = async () => {
     timer = undefined;
+    if (document.hidden) return;
     last = Date.now();
-    const ids = [...stale];
-    stale.clear();
     try {
-      const answer = await fetch(location.href);
-      if (!answer.ok || answer.redirected) return;
-      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      for (const id of ids) {
+      const answer = await fetch(live[0].dataset.from ?? location.href);
+      if (answer.redirected || answer.status < 500 && !answer.ok) { stale.clear(); return; } // logged out, or gone
+      const page = answer.ok && new DOMParser().parseFromString(await answer.text(), "text/html");
+      for (const id of page ? [...stale] : []) {
         const part = document.getElementById(id), anew = page.getElementById(id);
-        if (!part || !anew) continue;
-        if (inUse(part)) { stale.add(id); continue; }
+        if (inUse(part)) continue;
+        stale.delete(id);
+        if (!anew || part.textContent === anew.textContent) continue;
         part.replaceChildren(...anew.childNodes);
         localTimes(part);
       }
-    } catch { /* the next event will do */ }
+    } catch { /* the server is away: once more */ }
+    if (stale.size) soon(4 * pause);
   };
   const changed = (event) => {
     const data = JSON.parse(event.data), names = [event.type, `${event.type}/${data.name}`];
-    if (event.type !== "scanned") { // a stream begins with how things are: so the page has them
+    if (event.type !== "scanned") { // a stream begins with how things are
       const key = `${event.type}/${data.name ?? data.registry}`, before = seen.get(key);
       seen.set(key, event.data);
-      if (before === undefined || before === event.data) return;
+      if (before === event.data) return;
     }
     for (const part of live) if (part.dataset.live.split(" ").some((n) => names.includes(n))) stale.add(part.id);
-    if (stale.size) timer ??= setTimeout(readAnew, Math.max(0, last + pause - Date.now()));
+    if (stale.size) soon(pause);
   };
   // Browsers keep few connections to a host: pages that are not seen give theirs up.
   const listen = () => {
     if (document.hidden) { events?.close(); events = undefined; return; }
     if (events) return;
+    if (seen.size) { // it was hidden: what was scanned meanwhile is not told
+      for (const part of live) stale.add(part.id);
+      soon(0);
+    }
     events = new EventSource("/api/v1/events");
     for (const name of ["registry", "scanned", "schedule"]) events.addEventListener(name, changed);
   };

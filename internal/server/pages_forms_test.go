@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"strata/internal/imagetest"
-	"strata/internal/store"
 )
 
 // What is sent by somebody who is not known is small, and nothing larger is read.
@@ -80,12 +79,7 @@ func TestPagesOfImpact(t *testing.T) {
 	for i := range images {
 		putNamed(t, s.o.DB, "r.example", fmt.Sprintf("team/app%d", i), "1", i+1)
 	}
-	if _, err := s.o.DB.SyncAdvisories(t.Context(), "me", npmMirror(t, t.TempDir(), "2026-01-01T00:00:00Z", "1000.0.0"), store.UpdateOptions{Ecosystems: []string{"npm"}}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.o.DB.MatchDue(t.Context(), "me"); err != nil {
-		t.Fatal(err)
-	}
+	s.sync(t, "2026-01-01T00:00:00Z", "1000.0.0")
 	b, seen := newBrowser(s, s.token), map[string]bool{}
 	next, name := regexp.MustCompile(`href="([^"]*)" rel="next"`), regexp.MustCompile(`class="name" href="/images/([0-9]+)"`)
 	for path, pages := "/vulnerabilities/GHSA-test-0", 0; path != "" && pages < 5; pages++ {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"strata/internal/analyzer"
 	"strata/internal/image"
@@ -26,9 +27,8 @@ func manyFindings(t testing.TB) (b *browser, page string) {
 	for i := range fixes {
 		fixes[i] = fmt.Sprintf("1000.0.%d", i)
 	}
-	if _, err := db.SyncAdvisories(t.Context(), "me", npmMirror(t, t.TempDir(), "2026-01-01T00:00:00Z", fixes...), store.UpdateOptions{Ecosystems: []string{"npm"}}); err != nil {
-		t.Fatal(err)
-	}
+	b = newBrowser(s, s.token)
+	b.sync(t, "2026-01-01T00:00:00Z", fixes...)
 	m := &image.Image{Reference: "r.example/many:1", Digest: image.Digest(fmt.Sprintf("sha256:%064x", 1)), Platform: image.Platform{OS: "linux", Architecture: "amd64"}}
 	m.ConfigDigest = m.Digest
 	var contents []*inventory.Layer
@@ -52,7 +52,18 @@ func manyFindings(t testing.TB) (b *browser, page string) {
 	if _, err := db.MatchDue(t.Context(), "me"); err != nil {
 		t.Fatal(err)
 	}
-	return newBrowser(s, s.token), fmt.Sprintf("/images/%d", id)
+	return b, fmt.Sprintf("/images/%d", id)
+}
+
+// sync reads advisories on the package "a", by the fixed version, and matches all packages.
+func (s *testServer) sync(t testing.TB, modified string, fixes ...string) {
+	t.Helper()
+	if _, err := s.o.DB.SyncAdvisories(t.Context(), "me", npmMirror(t, t.TempDir(), modified, fixes...), store.UpdateOptions{Ecosystems: []string{"npm"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.o.DB.MatchDue(t.Context(), "me"); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // A page of 10,000 findings shows the gravest, and how many there are; all are there for who
@@ -68,6 +79,21 @@ func TestPageOfManyFindings(t *testing.T) {
 	if rows := strings.Count(all, "<tr"); rows != 10_001 {
 		t.Errorf("%d rows of all", rows)
 	}
+}
+
+// What was known on a day is told, and what came and went on it.
+func TestPageOfHistory(t *testing.T) {
+	b, page := manyFindings(t)
+	day := func(days int) string { return time.Now().UTC().AddDate(0, 0, days).Format(time.DateOnly) }
+	b.sees(t, page+"?tab=history", "Tags that name this image", "!came that day")
+	b.sees(t, page+"?tab=history&on="+day(0), "10 000 findings known at the end of "+day(0), "All of them came that day", "Show 9 800 more")
+	b.sees(t, page+"?tab=history&on="+day(-1), "Nothing was known of it then")
+	b.sees(t, page+"?tab=history&on="+day(2), "That day is still to come")
+	b.sees(t, page+"?tab=history&on=soon", "Give a day as 2026-01-31")
+	fixes := make([]string, 100) // all but two are withdrawn
+	fixes[7], fixes[8] = "1000.0.7", "1000.0.8"
+	b.sync(t, "2026-01-02T00:00:00Z", fixes...)
+	b.sees(t, page+"?tab=history&on="+day(0), "200 findings known at the end of", "All of them came that day")
 }
 
 // BenchmarkPageOfManyFindings is how long the server takes for the first screen of an image

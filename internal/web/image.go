@@ -117,9 +117,10 @@ type imagePage struct {
 	// Others are images of its repositories, to compare it with.
 	Others []store.ImageRow
 	// Then are the findings that were known at the end of the day On, which is empty where
-	// nobody asked; ThenError is what is wrong with it.
-	Then          []store.PackageFinding
-	On, ThenError string
+	// nobody asked; Came are those that were not at its beginning, Went those that were then
+	// and are not among them. ThenError is what is wrong with the day.
+	Then, Came, Went []store.PackageFinding
+	On, ThenError    string
 	URL           *url.URL
 	Filter        imageFilter
 }
@@ -165,22 +166,44 @@ func (s *Site) image(v *visit) error {
 	return nil
 }
 
-// then reads what was known on a day.
+// then reads what was known on a day, and what changed on it.
 func (v *visit) then(p *imagePage) error {
 	if p.On = v.r.FormValue("on"); p.On == "" {
 		return nil
 	}
-	if day, err := time.Parse(time.DateOnly, p.On); err != nil {
+	day, err := time.Parse(time.DateOnly, p.On)
+	switch {
+	case err != nil:
 		p.ThenError = "Give a day as 2026-01-31."
 		return nil
-	} else if day.After(v.o.Now()) {
+	case day.After(v.o.Now()):
 		p.ThenError = "That day is still to come."
 		return nil
 	}
-	var found listPage[store.PackageFinding]
-	err := v.get(fmt.Sprintf("/images/%d/findings", p.Image.ID), url.Values{"at": {p.On}}, &found)
-	p.Then = cutRows(p, found.Items)
-	return err
+	at := func(day time.Time, into *listPage[store.PackageFinding]) error {
+		return v.get(fmt.Sprintf("/images/%d/findings", p.Image.ID), url.Values{"at": {day.Format(time.DateOnly)}}, into)
+	}
+	var before, after listPage[store.PackageFinding]
+	if err := errors.Join(at(day.AddDate(0, 0, -1), &before), at(day, &after)); err != nil {
+		return err
+	}
+	p.Came, p.Went = notAmong(after.Items, before.Items), notAmong(before.Items, after.Items)
+	p.Then = cutRows(p, after.Items)
+	return nil
+}
+
+// notAmong are those of some findings that are not among others.
+func notAmong(some, others []store.PackageFinding) (out []store.PackageFinding) {
+	there := map[int64]bool{}
+	for i := range others {
+		there[others[i].ID] = true
+	}
+	for i := range some {
+		if !there[some[i].ID] {
+			out = append(out, some[i])
+		}
+	}
+	return out
 }
 
 // plan is the page of an image with the plan for a Dockerfile that is given.

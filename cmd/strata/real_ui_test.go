@@ -109,7 +109,7 @@ func TestRealUI(t *testing.T) {
 	b.asRoles()
 	b.base = strings.Replace(b.base, "127.0.0.1", otherHost, 1)
 	b.open("/login")
-	b.logIn("admin", "correct-horse-battery") // whence forms come is told otherwise here
+	b.logIn("admin", "correct-horse-battery")       // whence forms come is told otherwise here
 	b.do("leave", chromedp.Navigate("about:blank")) // pages listen to a server as long as it is there
 	s.stop(t)
 }

@@ -121,8 +121,8 @@ type imagePage struct {
 	// and are not among them. ThenError is what is wrong with the day.
 	Then, Came, Went []store.PackageFinding
 	On, ThenError    string
-	URL           *url.URL
-	Filter        imageFilter
+	URL              *url.URL
+	Filter           imageFilter
 }
 
 // An imageFilter is what of an image is shown.

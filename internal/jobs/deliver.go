@@ -26,6 +26,9 @@ type DeliverOptions struct {
 	PublicURL string
 	// Settle is how long a message waits for more of the same; 0 means 20 s.
 	Settle time.Duration
+	// Instance is the id of this one, as the queue has it: what it was sending is sent by
+	// others when it is heard of no more.
+	Instance string
 	// Patience is how long a receiver may take for a message; 0 means 30 s.
 	Patience time.Duration
 	// Now is time.Now by default.
@@ -74,7 +77,7 @@ func (o *DeliverOptions) deliver(ctx context.Context) error {
 		const ttl = 5 * time.Minute
 		turn.Lock()
 		defer turn.Unlock()
-		return o.DB.ClaimNotifications(ctx, 1, ttl)
+		return o.DB.ClaimNotifications(ctx, o.Instance, 1, ttl)
 	}
 	var all sync.WaitGroup
 	var errs [atOnce]error

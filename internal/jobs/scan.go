@@ -313,7 +313,7 @@ func (s *Scans) image(ctx context.Context, m *store.ClaimedManifest, img *image.
 			img.Base.Repository, img.Base.Tag = ref.Name()
 		}
 	}
-	id, err = s.DB.PutImage(ctx, store.Contents{Image: img, Inventory: &res.Inventory, AnalyzerSet: analyzer.SetVersion, Incomplete: lacks != nil, Claim: m})
+	id, err = s.DB.PutImage(ctx, store.Contents{Image: img, Inventory: &res.Inventory, AnalyzerSet: analyzer.SetVersion, Layers: res.Layers, Incomplete: lacks != nil, Claim: m})
 	return id, lacks, err
 }
 

@@ -81,7 +81,7 @@ func (w *watch) look(ctx context.Context) error {
 		return err
 	}
 	for _, instance := range gone {
-		if w.q.o.DB.Pool() == nil || instance == w.q.o.Instance {
+		if instance == w.q.o.Instance {
 			continue
 		}
 		n, err := w.takeOver(ctx, instance)
@@ -101,6 +101,9 @@ func (w *watch) look(ctx context.Context) error {
 func (w *watch) takeOver(ctx context.Context, instance string) (int64, error) {
 	if err := w.q.o.DB.ExpireClaims(ctx, instance); err != nil {
 		return 0, err
+	}
+	if w.q.o.DB.Pool() == nil { // there was one instance: its jobs were released at the start of this one
+		return 0, nil
 	}
 	return w.q.release(ctx, instance, 0)
 }

@@ -53,19 +53,19 @@ func notificationRows(rows *sql.Rows) ([]Notification, error) {
 	return out, rows.Err()
 }
 
-// ClaimNotifications gives notifications that are due to one who sends them, for a time:
-// then others may, as when it died. Of a receiver that is being sent something it gives none,
+// ClaimNotifications gives notifications that are due to an instance that sends them, for a
+// time: then others may, as when it died (ExpireClaims). Of a receiver that is being sent something it gives none,
 // so that one that is slow is waited for once. At the first attempt they are put into words,
 // which stay.
-func (d *DB) ClaimNotifications(ctx context.Context, limit int, ttl time.Duration) (out []Notification, err error) {
+func (d *DB) ClaimNotifications(ctx context.Context, by string, limit int, ttl time.Duration) (out []Notification, err error) {
 	err = d.retryTx(ctx, func() error {
 		return d.inTx(ctx, func(tx *sql.Tx) error {
 			now := d.now()
-			rows, err := tx.QueryContext(ctx, `UPDATE notifications SET state = 'sending', fence = fence + 1, attempts = attempts + 1, due_at = $1
+			rows, err := tx.QueryContext(ctx, `UPDATE notifications SET state = 'sending', fence = fence + 1, attempts = attempts + 1, due_at = $1, claimed_by = $4
 				WHERE state IN ('due', 'sending') AND due_at <= $2 AND id IN (SELECT n.id FROM notifications n JOIN receivers r ON r.id = n.receiver
 				WHERE n.state IN ('due', 'sending') AND n.due_at <= $2 AND NOT r.paused
 					AND NOT EXISTS (SELECT 1 FROM notifications s WHERE s.state = 'sending' AND s.due_at > $2 AND s.receiver = n.receiver) ORDER BY n.due_at, n.id LIMIT $3)
-				RETURNING `+notificationColumns, now.Add(ttl).UnixMicro(), now.UnixMicro(), limit)
+				RETURNING `+notificationColumns, now.Add(ttl).UnixMicro(), now.UnixMicro(), limit, by)
 			if err != nil {
 				return err
 			}

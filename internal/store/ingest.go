@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,6 +27,10 @@ type Contents struct {
 	Inventory *inventory.Image
 	// AnalyzerSet that saw its layers.
 	AnalyzerSet string
+	// Layers are what is in its layers, of which reports are made: what is not kept yet, as it
+	// could not be when the layer was read, or was lost with a database, is kept with the image.
+	// Those that could not be had are nil; without any, none is looked for.
+	Layers []*inventory.Layer
 	// Incomplete tells that a layer could not be had.
 	Incomplete bool
 	// Submitter is the user who says that the image is so; 0 for what the server has read
@@ -128,6 +133,9 @@ func (d *DB) putContents(ctx context.Context, c *Contents) (id int64, err error)
 		if err := in.missingSegments(ctx); err != nil {
 			return err
 		}
+		if err := in.missingInventories(ctx); err != nil {
+			return err
+		}
 		if id, err = in.image(ctx, d.enc.EncodeAll(doc, nil)); err != nil {
 			return err
 		}
@@ -163,6 +171,37 @@ func (in *ingest) names(ctx context.Context) error {
 		hashes[i] = in.segments[i].hash[:]
 	}
 	return in.keyIDs(ctx, "segments", "hash", hashes, in.segmentIDs)
+}
+
+// missingInventories keeps what is in the layers where the database does not have it.
+func (in *ingest) missingInventories(ctx context.Context) error {
+	layers := map[string]*inventory.Layer{}
+	for _, l := range in.c.Layers {
+		if l != nil {
+			layers[string(l.DiffID)] = l
+		}
+	}
+	there := map[string]int64{}
+	for batch := range slices.Chunk(slices.Sorted(maps.Keys(layers)), lookupBatch) {
+		list, args := oneOf(batch)
+		args = append(args, in.c.AnalyzerSet)
+		if err := collect(ctx, in.tx, `SELECT l.diff_id, l.id FROM layers l JOIN inventories i ON i.layer = l.id WHERE l.diff_id IN `+list+` AND i.analyzer_set = $`+strconv.Itoa(len(args)), args, there); err != nil {
+			return err
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(layers)) {
+		if _, ok := there[id]; ok {
+			continue
+		}
+		blob, err := (&Cache{enc: in.enc}).encode(layers[id])
+		if err == nil {
+			err = in.putLayer(ctx, in.tx, in.c.AnalyzerSet, layers[id], blob)
+		}
+		if err != nil {
+			return fmt.Errorf("layer %s: %w", id, err)
+		}
+	}
+	return nil
 }
 
 // idsOf finds the ids of texts in a column that is unique, and inserts those missing,

@@ -136,3 +136,31 @@ func TestConcurrentPuts(t *testing.T) {
 		}
 	})
 }
+
+// What is in a layer and could not be kept when it was read is kept with the image.
+func TestImageBringsItsLayers(t *testing.T) {
+	onEngines(t, func(t *testing.T, db *DB) {
+		ctx := t.Context()
+		f := newTestFleet(3, 1)
+		c := f.images[0]
+		c.AnalyzerSet, c.Layers = "set", append(slices.Clone(f.stacks[0]), nil) // one could not be had
+		kept := f.stacks[0][0]
+		if err := db.PutLayer(ctx, "set", kept); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if _, err := db.PutImage(ctx, c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, l := range f.stacks[0] {
+			if got, err := db.Layer(ctx, l.DiffID, "set"); err != nil || got.DiffID != l.DiffID || len(got.Files) != len(l.Files) {
+				t.Errorf("layer %s: %+v, %v", l.DiffID, got, err)
+			}
+		}
+		analyses, err := db.LayerAnalyses(ctx)
+		if err != nil || analyses[kept.DiffID] != 1 {
+			t.Errorf("analysed %d times, %v", analyses[kept.DiffID], err)
+		}
+	})
+}

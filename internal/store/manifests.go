@@ -96,11 +96,17 @@ func (d *DB) KeepManifest(ctx context.Context, m *ClaimedManifest, ttl time.Dura
 	return nil
 }
 
-// ExpireClaims ends the claims of an instance before their time: it is heard of no more.
-// It can't write any results when another has claimed the manifests since.
+// ExpireClaims ends the claims of an instance before their time, of manifests and of
+// notifications: it is heard of no more. It can't write any results when another has claimed
+// them since.
 func (d *DB) ExpireClaims(ctx context.Context, instance string) error {
-	if _, err := d.db.ExecContext(ctx, `UPDATE manifests SET due_at = $1 WHERE state = 'scanning' AND due_at > $1 AND claimed_by = $2`, d.now().UnixMicro(), instance); err != nil {
-		return fmt.Errorf("claims of %s: %w", instance, err)
+	for _, query := range []string{
+		`UPDATE manifests SET due_at = $1 WHERE state = 'scanning' AND due_at > $1 AND claimed_by = $2`,
+		`UPDATE notifications SET due_at = $1 WHERE state = 'sending' AND due_at > $1 AND claimed_by = $2`,
+	} {
+		if _, err := d.db.ExecContext(ctx, query, d.now().UnixMicro(), instance); err != nil {
+			return fmt.Errorf("claims of %s: %w", instance, err)
+		}
 	}
 	return nil
 }

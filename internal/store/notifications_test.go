@@ -73,7 +73,7 @@ func TestRouteOnce(t *testing.T) {
 		if n, err := db.RouteViolations(t.Context(), 0); n != 1 || err != nil {
 			t.Errorf("%d, %v", n, err)
 		}
-		got, err := db.ClaimNotifications(t.Context(), 10, time.Minute)
+		got, err := db.ClaimNotifications(t.Context(), "me", 10, time.Minute)
 		if err != nil || len(got) != 3 {
 			t.Fatalf("%d notifications, %v", len(got), err)
 		}
@@ -92,7 +92,7 @@ func TestRouteOnce(t *testing.T) {
 		if fmt.Sprint(counts) != "map[CVE-1ann:30 CVE-1bob:2 CVE-2ann:1]" {
 			t.Error(counts)
 		}
-		if again, err := db.ClaimNotifications(t.Context(), 10, time.Minute); err != nil || len(again) != 0 {
+		if again, err := db.ClaimNotifications(t.Context(), "me", 10, time.Minute); err != nil || len(again) != 0 {
 			t.Errorf("claimed twice: %v, %v", again, err)
 		}
 	})
@@ -107,11 +107,20 @@ func TestDeliveryAfterCrash(t *testing.T) {
 		if _, err := db.RouteViolations(t.Context(), 0); err != nil {
 			t.Fatal(err)
 		}
-		dead, err := db.ClaimNotifications(t.Context(), 1, -time.Second)
+		dead, err := db.ClaimNotifications(t.Context(), "dead", 1, time.Minute)
 		if err != nil || len(dead) != 1 {
 			t.Fatalf("%v %v", dead, err)
 		}
-		next, err := db.ClaimNotifications(t.Context(), 1, time.Minute)
+		if err := db.ExpireClaims(t.Context(), "another"); err != nil {
+			t.Fatal(err)
+		}
+		if none, err := db.ClaimNotifications(t.Context(), "me", 1, time.Minute); err != nil || len(none) != 0 {
+			t.Errorf("claimed while it is sent: %v %v", none, err)
+		}
+		if err := db.ExpireClaims(t.Context(), "dead"); err != nil {
+			t.Fatal(err)
+		}
+		next, err := db.ClaimNotifications(t.Context(), "me", 1, time.Minute)
 		if err != nil || len(next) != 1 || next[0].Delivery != dead[0].Delivery || next[0].Payload != dead[0].Payload {
 			t.Fatalf("%v %v", next, err)
 		}
@@ -124,7 +133,7 @@ func TestDeliveryAfterCrash(t *testing.T) {
 		if err := db.ResendNotification(t.Context(), next[0].ID); err != nil {
 			t.Error(err)
 		}
-		last, err := db.ClaimNotifications(t.Context(), 1, time.Minute)
+		last, err := db.ClaimNotifications(t.Context(), "me", 1, time.Minute)
 		if err != nil || len(last) != 1 || last[0].Attempts != 3 || last[0].Delivery != dead[0].Delivery {
 			t.Fatalf("%v %v", last, err)
 		}
@@ -200,7 +209,7 @@ func TestRebuiltIsNoNews(t *testing.T) {
 			if _, err := db.RouteViolations(t.Context(), 0); err != nil {
 				t.Fatal(err)
 			}
-			claimed, err := db.ClaimNotifications(t.Context(), 10, time.Minute)
+			claimed, err := db.ClaimNotifications(t.Context(), "me", 10, time.Minute)
 			if err != nil {
 				t.Fatal(err)
 			}

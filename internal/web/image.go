@@ -94,6 +94,8 @@ type stackLayer struct {
 type imagePage struct {
 	Image  store.ImageDetail
 	Report *report.Report
+	// Base is what the base image is called, where it is known here.
+	Base string
 	// Counts are of what counts, by severity; Aside is how many findings are set aside, which
 	// lists of images count all the same.
 	Counts store.Counts
@@ -240,6 +242,13 @@ func (v *visit) imagePage(tab string) (*imagePage, error) {
 	}
 	if p.Report, err = v.o.Report(v.r.Context(), id); err != nil {
 		return nil, err
+	}
+	if p.Image.Base != 0 {
+		var base store.ImageDetail
+		if err := v.get(fmt.Sprintf("/images/%d", p.Image.Base), nil, &base); err != nil {
+			return nil, err
+		}
+		p.Base = imageName(&base.ImageRow)
 	}
 	p.stack(v.r.FormValue("layer"))
 	p.pick()

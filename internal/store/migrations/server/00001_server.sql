@@ -469,6 +469,7 @@ CREATE TABLE notifications (
     attempts     INTEGER NOT NULL DEFAULT 0,
     fence        BIGINT NOT NULL DEFAULT 0,
     due_at       BIGINT,
+    claimed_by   TEXT NOT NULL DEFAULT '',
     created_at   BIGINT NOT NULL,
     delivered_at BIGINT,
     error        TEXT NOT NULL DEFAULT ''

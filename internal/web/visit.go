@@ -77,9 +77,16 @@ func (v *visit) readForm(private bool) error {
 // toLogin sends a browser to the login, and from there back; a form that was sent is not
 // sent again.
 func (v *visit) toLogin() {
+	next := v.r.URL.RequestURI()
+	if v.r.Method != http.MethodGet { // to the page that the form was on
+		next = "/"
+		if from, err := url.Parse(v.r.Referer()); err == nil && from.Host == v.r.Host {
+			next = from.RequestURI()
+		}
+	}
 	to := "/login"
-	if v.r.Method == http.MethodGet && v.r.URL.Path != "/" {
-		to += "?" + url.Values{"next": {v.r.URL.RequestURI()}}.Encode()
+	if next != "/" {
+		to += "?" + url.Values{"next": {next}}.Encode()
 	}
 	v.redirect(to)
 }

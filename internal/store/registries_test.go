@@ -78,14 +78,15 @@ func TestRegistries(t *testing.T) {
 
 func TestRegistryCheck(t *testing.T) {
 	for want, r := range map[string]Registry{
-		"name":           {Name: "a/b", URL: "x.example"},
-		"URL":            {Name: "a", URL: "https://x.example/path"},
-		"ftp":            {Name: "a", URL: "ftp://x.example"},
-		"credentials":    {Name: "a", URL: "https://me:secret@x.example"},
-		"platform":       {Name: "a", URL: "x.example", Settings: RegistrySettings{Platforms: []string{"linux"}}},
-		"certificate":    {Name: "a", URL: "x.example", Settings: RegistrySettings{CA: "none"}},
-		"crawl_every":    {Name: "a", URL: "x.example", Settings: RegistrySettings{CrawlEvery: "1s"}},
-		"without spaces": {Name: "a", URL: "x.example", Settings: RegistrySettings{Include: []string{""}}},
+		"name":          {Name: "a/b", URL: "x.example"},
+		"URL":           {Name: "a", URL: "https://x.example/path"},
+		"ftp":           {Name: "a", URL: "ftp://x.example"},
+		"credentials":   {Name: "a", URL: "https://me:secret@x.example"},
+		"platform":      {Name: "a", URL: "x.example", Settings: RegistrySettings{Platforms: []string{"linux"}}},
+		"certificate":   {Name: "a", URL: "x.example", Settings: RegistrySettings{CA: "none"}},
+		"crawl_every":   {Name: "a", URL: "x.example", Settings: RegistrySettings{CrawlEvery: "1s"}},
+		"empty":         {Name: "a", URL: "x.example", Settings: RegistrySettings{Include: []string{""}}},
+		"no name has a": {Name: "a", URL: "x.example", Settings: RegistrySettings{Tags: []string{"v[12]"}}},
 	} {
 		if _, err := r.check(); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", want, err)

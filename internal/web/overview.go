@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"strata/internal/auth"
@@ -14,14 +15,16 @@ import (
 // An overviewPage is what one sees first: how bad it is, where to begin, what is new, and
 // what is not known.
 type overviewPage struct {
-	Worst     listPage[store.ImageRow]
-	FixFirst  store.FixFirst
-	Changes   listPage[store.FindingChange]
-	Parked    listPage[store.Manifest]
-	Waiting   listPage[store.Manifest]
-	Failing   listPage[store.Violation]
-	Feeds     store.Feeds
-	Instances listPage[instance]
+	Worst    listPage[store.ImageRow]
+	FixFirst store.FixFirst
+	Changes  listPage[store.FindingChange]
+	// MoreChanges is how many are new besides, as far as they were asked for.
+	MoreChanges int
+	Parked      listPage[store.Manifest]
+	Waiting     listPage[store.Manifest]
+	Failing     listPage[store.Violation]
+	Feeds       store.Feeds
+	Instances   listPage[instance]
 	// Days is how many findings were open at the end of each day; nil where who looks may
 	// not know, or there is but one.
 	Days *chart
@@ -56,7 +59,7 @@ func (s *Site) overview(v *visit) error {
 	err := errors.Join(
 		v.get("/images", few, &p.Worst),
 		v.fixFirst(few, &p.FixFirst),
-		v.get("/changes", few, &p.Changes),
+		v.get("/changes", url.Values{"limit": {"100"}}, &p.Changes),
 		v.get("/violations", few, &p.Failing),
 		v.mayGet("/manifests", url.Values{"state": {"parked"}, "limit": {"8"}}, &p.Parked),
 		v.mayGet("/manifests", url.Values{"state": {"due"}, "limit": {"8"}}, &p.Waiting),
@@ -72,9 +75,21 @@ func (s *Site) overview(v *visit) error {
 	if err != nil && statusOf(err) != http.StatusForbidden {
 		return err
 	}
+	p.gravest()
 	p.Days = chartOf(days.Items)
 	v.show(http.StatusOK, "overview", "Overview", p)
 	return nil
+}
+
+// gravest leaves the gravest of what is new, of these the newest.
+func (p *overviewPage) gravest() {
+	const most = 8
+	slices.SortStableFunc(p.Changes.Items, func(a, b store.FindingChange) int {
+		return b.Finding.Severity.Rank() - a.Finding.Severity.Rank()
+	})
+	if n := len(p.Changes.Items); n > most {
+		p.MoreChanges, p.Changes.Items = n-most, p.Changes.Items[:most]
+	}
 }
 
 // fixFirst ranks all layers that who looks may see, which takes seconds where there are

@@ -11,13 +11,24 @@ import (
 func Fixes(v Version, entries []Affected) []string {
 	var out []string
 	done := map[string]bool{}
+	plain := onlyFix(entries)
 	for _, f := range FixedAfter(v, entries) {
-		if branch := f.Branch(); !done[branch] && !affects(entries, f) {
+		if branch := f.Branch(); !done[branch] && (plain || !affects(entries, f)) {
 			done[branch] = true
 			out = append(out, f.text)
 		}
 	}
 	return out
+}
+
+// onlyFix tells whether the entries are a range from one version to one fix, which nothing
+// calls affected then: so most are, and need not be evaluated for their fix.
+func onlyFix(entries []Affected) bool {
+	if len(entries) != 1 || len(entries[0].Versions) > 0 || len(entries[0].Ranges) != 1 {
+		return false
+	}
+	e := entries[0].Ranges[0].Events
+	return len(e) == 2 && (e[0].Kind == Introduced && e[1].Kind == Fixed || e[0].Kind == Fixed && e[1].Kind == Introduced)
 }
 
 func affects(entries []Affected, v Version) bool {

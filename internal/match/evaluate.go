@@ -131,7 +131,11 @@ func (m *matching) findings() []Finding {
 		}
 	}
 	out = m.once(out)
-	slices.SortFunc(out, func(a, b Finding) int {
+	order := make([]*Finding, len(out)) // findings are large to move
+	for i := range out {
+		order[i] = &out[i]
+	}
+	slices.SortFunc(order, func(a, b *Finding) int {
 		return cmp.Or(
 			cmp.Compare(b.Severity.Rank(), a.Severity.Rank()),
 			cmp.Compare(b.CVSS.Score, a.CVSS.Score),
@@ -139,7 +143,11 @@ func (m *matching) findings() []Finding {
 			cmp.Compare(a.Package, b.Package),
 		)
 	})
-	return out
+	sorted := slices.Clone(out)
+	for i, f := range order {
+		sorted[i] = *f
+	}
+	return sorted
 }
 
 // byVulnerability sorts opinions by what they are about.

@@ -106,7 +106,7 @@ type imagePage struct {
 	Layer *stackLayer
 	Tab   string
 	// Findings, Packages are those of the tab, of Layer where there is one.
-	Findings []report.Finding
+	Findings []*report.Finding
 	Packages []report.Package
 	Licenses []licenseRow
 	// More is how many are not shown, of All; Ended is how many of these are about what is past
@@ -320,14 +320,14 @@ func (p *imagePage) pick() {
 	case "findings":
 		for i := range p.Report.Findings {
 			if f := &p.Report.Findings[i]; p.wants(f) {
-				p.Findings = append(p.Findings, *f)
+				p.Findings = append(p.Findings, f)
 				if f.Kind == report.KindEndOfLife {
 					p.Ended++
 				}
 			}
 		}
-		slices.SortStableFunc(p.Findings, func(a, b report.Finding) int {
-			return cmp.Or(gravity(&b)-gravity(&a), cmp.Compare(b.EPSS, a.EPSS))
+		slices.SortStableFunc(p.Findings, func(a, b *report.Finding) int {
+			return cmp.Or(gravity(b)-gravity(a), cmp.Compare(b.EPSS, a.EPSS))
 		})
 		p.Findings = cutRows(p, p.Findings)
 	case "packages":

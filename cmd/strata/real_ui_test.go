@@ -102,6 +102,10 @@ func TestRealUI(t *testing.T) {
 		}
 	})
 	b.do("show it on a desk", chromedp.EmulateViewport(1400, 900)) // a phone's menu is shut
+	for text, found := range map[string]string{"log4j": "org.apache.logging.log4j:log4j-core", "gpl-2": "GPL-2.0", "cve-2021-44228": "Remote code injection in Log4j", "CVE-1999-0001": "No package of any image here"} {
+		b.open("/search?q=" + text)
+		b.sees(found)
+	}
 	for _, path := range []string{"/images", "/registries", "/policies/new"} {
 		b.byKeyboard(path)
 	}

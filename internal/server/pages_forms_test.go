@@ -7,8 +7,13 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
+	"strata/internal/image"
 	"strata/internal/imagetest"
+	"strata/internal/inventory"
+	"strata/internal/jobs"
+	"strata/internal/store"
 )
 
 // What is sent by somebody who is not known is small, and nothing larger is read.
@@ -95,4 +100,25 @@ func TestPagesOfImpact(t *testing.T) {
 	if len(seen) != images {
 		t.Errorf("%d images on all pages, want %d", len(seen), images)
 	}
+}
+
+// Of two images the one that was built first is before, whichever was looked at.
+func TestPageOfCompareBegins(t *testing.T) {
+	s := pagesServer(t, func(o *Options) { o.Reports = &jobs.Reports{DB: o.DB} })
+	var ids []int64
+	for i, built := range []time.Time{time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC), time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)} {
+		digest := image.Digest(fmt.Sprintf("sha256:%064x", i+1))
+		id, err := s.o.DB.PutImage(t.Context(), store.Contents{Image: &image.Image{Reference: fmt.Sprintf("r.example/app:%d", i), Digest: digest, ConfigDigest: digest, Created: built}, Inventory: &inventory.Image{}, AnalyzerSet: "test"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	b, want := newBrowser(s, s.token), fmt.Sprintf("/compare?a=%d&b=%d", ids[1], ids[0])
+	for _, asked := range [][2]int64{{ids[0], ids[1]}, {ids[1], ids[0]}} {
+		if status, to, page := b.send(t, "GET", fmt.Sprintf("/compare?order=built&a=%d&b=%d", asked[0], asked[1])); to != want {
+			t.Errorf("status %d, to %q, want %q: %.300s", status, to, want, page)
+		}
+	}
+	b.sees(t, want, "Before", "r.example/app:1")
 }

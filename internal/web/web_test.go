@@ -26,6 +26,7 @@ func TestWords(t *testing.T) {
 		{short("sha256:0123456789abcdef"), "0123456789ab"}, {short("abc"), "abc"}, {tagOf("r:5000/a/b:1.0"), "1.0"}, {tagOf("r:5000/a/b"), ""},
 		{cutText(5, "abcdefg"), "abcd…"}, {cutText(5, "äöüßé"), "äöüßé"}, {sentence("it is so"), "It is so."}, {sentence("It is so."), "It is so."},
 		{withoutCommands("no advisory data for npm: 1 package was not checked (`strata db update --ecosystem \"npm\"` fetches what there is)"), "no advisory data for npm: 1 package was not checked"}, {withoutCommands("layer (a)"), "layer (a)"},
+		{string(breakable("a.b:c/<d>")), "a.<wbr>b:<wbr>c/<wbr>&lt;d&gt;"},
 		{ownPath("/images?q=1"), "/images?q=1"}, {ownPath("//evil.example"), "/"}, {ownPath("https://evil.example"), "/"}, {ownPath(`/\evil.example`), "/"}, {ownPath(""), "/"},
 	} {
 		if c[0] != c[1] {

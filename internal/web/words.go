@@ -32,7 +32,18 @@ func (s *Site) functions() template.FuncMap {
 		"minus":       func(n int) int { return -n },
 		"cut":         cutText,
 		"here":        withoutCommands,
+		"breakable":   breakable,
 	}
+}
+
+// breakable is a name that may go on in the next line where its parts end:
+// com.fasterxml.jackson.core:jackson-databind, golang.org/x/crypto.
+func breakable(name string) template.HTML {
+	text := template.HTMLEscapeString(name)
+	for _, end := range []string{":", "/", "."} {
+		text = strings.ReplaceAll(text, end, end+"<wbr>")
+	}
+	return template.HTML(text)
 }
 
 // withoutCommands is a remark of a report without what to run at a terminal to mend it: the

@@ -3,7 +3,9 @@ package source
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -146,6 +148,34 @@ func TestLimited(t *testing.T) {
 	}
 }
 
+// oldWebServer answers what is not HTTP, as TLS is to it, with a page alone (HTTP/0.9), and the
+// rest with 404.
+func oldWebServer(t *testing.T) (host string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			first := make([]byte, 1)
+			if _, err := io.ReadFull(c, first); err == nil && first[0] == 'G' {
+				_, _ = io.WriteString(c, "HTTP/1.0 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+			} else {
+				_, _ = io.WriteString(c, "<!DOCTYPE HTML>\n<p>Bad request</p>\n")
+			}
+			_ = c.(*net.TCPConn).CloseWrite()
+			_, _ = io.Copy(io.Discard, c)
+			_ = c.Close()
+		}
+	}()
+	return l.Addr().String()
+}
+
 func TestCheck(t *testing.T) {
 	serveHTTP := func(h http.HandlerFunc) string { return serve(t, h) }
 	answer := func(path string, status int, header ...string) http.HandlerFunc {
@@ -179,6 +209,7 @@ func TestCheck(t *testing.T) {
 		{"rate", serveHTTP(answer("/v2/", 429, "Retry-After", "30")), "fewer requests", quick()},
 		{"failure", serveHTTP(answer("/v2/_catalog", 500)), "a failure of its own", quick()},
 		{"web", serveHTTP(answer("/v2/", 404)), "no registry", quick()},
+		{"web without a status for TLS", oldWebServer(t), "no registry", quick()},
 	} {
 		_, err := Check(t.Context(), c.host, c.o)
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secret") || secondTry.MatchString(err.Error()) {

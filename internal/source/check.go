@@ -63,7 +63,8 @@ func oneTry(err error) error {
 
 // speaksHTTP tells from a failure of https that it is spoken with plain http.
 func speaksHTTP(err error) bool {
-	return strings.Contains(err.Error(), "server gave HTTP response to HTTPS client")
+	text := err.Error()
+	return strings.Contains(text, "server gave HTTP response to HTTPS client") || strings.Contains(text, "first record does not look like a TLS handshake")
 }
 
 // explained adds to a failure what it means and what can be done.

@@ -98,12 +98,17 @@ func (d *DB) compose(ctx context.Context, tx *sql.Tx, n *Notification) error {
 	if err != nil {
 		return err
 	}
-	text, err := json.Marshal(groupViolations(violations, names))
+	groups := groupViolations(violations, names)
+	text, err := json.Marshal(groups)
 	if err != nil {
 		return err
 	}
 	n.Payload = string(text)
-	_, err = tx.ExecContext(ctx, `UPDATE notifications SET payload = $1 WHERE id = $2`, n.Payload, n.ID)
+	if n.Subject == severalTitle && len(violations) > 0 { // the gravest is the first of them
+		g := &violations[0].group
+		n.Subject = fmt.Sprintf("%d findings, %s the gravest", len(groups), cmp.Or(g.Vulnerability, g.Policy+": "+g.Rule))
+	}
+	_, err = tx.ExecContext(ctx, `UPDATE notifications SET payload = $1, subject = $2 WHERE id = $3`, n.Payload, n.Subject, n.ID)
 	return err
 }
 

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -290,7 +291,7 @@ func (r *routing) tell(v *routedViolation, receiver *Receiver, owner string) err
 	}
 	group, title := groupKey(&g), groupTitle(&g)
 	if due.After(r.at) {
-		group, title = "digest", "Digest"
+		group, title = digestKey, digestTitle
 	} else {
 		due = r.at.Add(r.settle)
 	}
@@ -306,7 +307,43 @@ func (r *routing) tell(v *routedViolation, receiver *Receiver, owner string) err
 	return nil
 }
 
+// mostApart is how many messages people get at once by one receiver: more come as one, such as
+// of a new watch over the images of years. Programs get each.
+const mostApart = 5
+
+// The keys of notifications that are of no group alone, and what they are called.
+const (
+	digestKey, digestTitle   = "digest", "Digest"
+	severalKey, severalTitle = "several", "Several at once"
+)
+
+// together makes one notification of what would be too many for people.
+func (r *routing) together() {
+	people := map[int64]bool{}
+	for _, receiver := range r.receivers {
+		people[receiver.ID] = slices.Contains([]string{"email", "slack", "teams"}, receiver.Kind)
+	}
+	apart := map[notificationKey]int{}
+	for key := range r.into {
+		if key.group != digestKey && people[key.receiver] {
+			apart[notificationKey{key.receiver, key.recipient, severalKey}]++
+		}
+	}
+	for _, key := range slices.Collect(maps.Keys(r.into)) {
+		several := notificationKey{key.receiver, key.recipient, severalKey}
+		if key.group == digestKey || apart[several] <= mostApart {
+			continue
+		}
+		if r.into[several] == nil {
+			r.into[several] = &waiting{title: severalTitle, due: r.into[key].due}
+		}
+		r.into[several].violations = append(r.into[several].violations, r.into[key].violations...)
+		delete(r.into, key)
+	}
+}
+
 func (r *routing) write(ctx context.Context) error {
+	r.together()
 	for key, to := range r.into {
 		id, err := r.notification(ctx, key, to)
 		if err != nil {

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -94,6 +96,50 @@ func TestRouteOnce(t *testing.T) {
 		}
 		if again, err := db.ClaimNotifications(t.Context(), "me", 10, time.Minute); err != nil || len(again) != 0 {
 			t.Errorf("claimed twice: %v, %v", again, err)
+		}
+	})
+}
+
+// People who would be told of too much at once get one message; programs get each.
+func TestRouteSeveral(t *testing.T) {
+	onEngines(t, func(t *testing.T, db *DB) {
+		receiverAndWatch(t, db, "")
+		mail := &Receiver{Name: "mail", Kind: "email", Settings: ReceiverSettings{Host: "mail.example", From: "s@mail.example", To: []string{"all@mail.example"}, ToOwner: map[string]string{"ann": "ann@mail.example"}}}
+		if err := db.PutReceiver(t.Context(), mail, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.PutWatch(t.Context(), &Watch{Name: "all", Receivers: []string{"hook", "mail"}}); err != nil {
+			t.Fatal(err)
+		}
+		for i := range mostApart + 1 {
+			violate(t, db, 1, "ann", fmt.Sprintf("CVE-%d", i))
+		}
+		violate(t, db, 1, "bob", "CVE-0")
+		if _, err := db.RouteViolations(t.Context(), 0); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for {
+			claimed, err := db.ClaimNotifications(t.Context(), "me", 100, time.Minute)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(claimed) == 0 {
+				break
+			}
+			for i := range claimed {
+				n := &claimed[i]
+				got = append(got, fmt.Sprintf("%s %s: %s (%d)", n.ReceiverName, n.Recipient, n.Subject, strings.Count(n.Payload, `"policy"`)))
+				if err := db.NotificationSent(t.Context(), n.ID, n.Fence); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		slices.Sort(got)
+		want := []string{"hook : CVE-0 (ann) (1)", "hook : CVE-0 (bob) (1)", "hook : CVE-1 (ann) (1)", "hook : CVE-2 (ann) (1)", "hook : CVE-3 (ann) (1)", "hook : CVE-4 (ann) (1)", "hook : CVE-5 (ann) (1)",
+			"mail all@mail.example: CVE-0 (bob) (1)", "mail ann@mail.example: 6 findings, CVE-0 the gravest (6)"}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
 		}
 	})
 }

@@ -288,7 +288,7 @@ func (q *Queue) enqueue(ctx context.Context, jobs []Job) error {
 			case !r.UniqueSkippedAsDuplicate:
 			case r.Job.State == rivertype.JobStateRunning:
 				again = append(again, jobs[i])
-			case r.Job.Priority > params[i].InsertOpts.Priority:
+			case r.Job.State == rivertype.JobStateRetryable || r.Job.Priority > params[i].InsertOpts.Priority:
 				if err := q.hasten(ctx, r.Job, params[i]); err != nil {
 					return err
 				}
@@ -299,23 +299,28 @@ func (q *Queue) enqueue(ctx context.Context, jobs []Job) error {
 	return nil
 }
 
-// hasten makes a job that waits more urgent. It keeps its place: before what came later. One
-// that works by now, or has, does so since what is to be done was told.
+// hasten makes a job that waits more urgent, and lets one that has failed be tried at once:
+// there is news. It keeps its place: before what came later. One that works by now, or has,
+// does so since what is to be done was told.
 func (q *Queue) hasten(ctx context.Context, waiting *rivertype.JobRow, by river.InsertManyParams) error {
 	query := hastenPostgres
 	if q.o.DB.Pool() == nil {
 		query = hastenSQLite
 	}
-	_, err := q.client.exec(ctx, query, waiting.ID, by.InsertOpts.Priority, by.InsertOpts.Queue)
+	priority, queue := waiting.Priority, waiting.Queue
+	if by.InsertOpts.Priority < priority {
+		priority, queue = by.InsertOpts.Priority, by.InsertOpts.Queue
+	}
+	_, err := q.client.exec(ctx, query, waiting.ID, priority, queue)
 	return err
 }
 
 // River could delete the job and make it anew, which gives it the last place in the queue.
 const (
 	hastenPostgres = `UPDATE river_job SET priority = $2, queue = $3, state = 'available', scheduled_at = LEAST(scheduled_at, now())
-		WHERE id = $1 AND state IN ('available', 'pending', 'scheduled')`
+		WHERE id = $1 AND state IN ('available', 'pending', 'scheduled', 'retryable')`
 	hastenSQLite = `UPDATE river_job SET priority = $2, queue = $3, state = 'available', scheduled_at = MIN(scheduled_at, datetime('now', 'subsec'))
-		WHERE id = $1 AND state IN ('available', 'pending', 'scheduled')`
+		WHERE id = $1 AND state IN ('available', 'pending', 'scheduled', 'retryable')`
 )
 
 func (q *Queue) params(j Job, slot int) river.InsertManyParams {
@@ -333,9 +338,10 @@ func (q *Queue) params(j Job, slot int) river.InsertManyParams {
 			Queue:       queueOf(j.Kind, priority),
 			Priority:    int(priority),
 			MaxAttempts: attempts,
-			// Not JobStateRetryable: news don't wait until a failure is tried again.
+			// With JobStateRetryable: else River, when it lets one be tried again, may find that
+			// another was made meanwhile.
 			UniqueOpts: river.UniqueOpts{ByArgs: true, ByState: []rivertype.JobState{
-				rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRunning, rivertype.JobStateScheduled,
+				rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRunning, rivertype.JobStateRetryable, rivertype.JobStateScheduled,
 			}},
 		},
 	}

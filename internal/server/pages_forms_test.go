@@ -68,6 +68,15 @@ func TestPatternsThatNameNothing(t *testing.T) {
 	b.fails(t, "/users", []string{"want a mail address"}, "name", "ann", "email", "nonsense", "password", "correct-horse-battery", "role", "viewer", "repository", "**")
 }
 
+// A password alone is kept, and a user alone is asked for one.
+func TestRegistryPasswordWithoutUser(t *testing.T) {
+	s := pagesServer(t)
+	b := newBrowser(s, s.token)
+	b.does(t, "/registries", "/registries/r", "Registry r is added", "url", "https://r.example", "name", "r", "password", "s3cret", "do", "add")
+	b.sees(t, "/registries/r", "There are some; they are never shown")
+	b.fails(t, "/registries", []string{"Enter the password of the user"}, "url", "https://q.example", "name", "q", "username", "robot", "do", "add")
+}
+
 // A role without repositories is pointed at, and the others are not lost.
 func TestRolesWithoutRepositories(t *testing.T) {
 	b := newBrowser(pagesServer(t), "")

@@ -93,7 +93,7 @@ func (s *Site) addRegistry(v *visit) error {
 		form.Error = noPassword
 		return v.showRegistries(http.StatusUnprocessableEntity, form)
 	}
-	if form.Username != "" {
+	if password != "" { // a robot's may have no user
 		body["credentials"] = map[string]string{"username": form.Username, "password": password}
 	}
 	if v.r.PostFormValue("do") == "test" {

@@ -7,6 +7,7 @@ import (
 
 	"strata/internal/image"
 	"strata/internal/remedy"
+	"strata/internal/store"
 )
 
 // maxCandidates is how many images are weighed as a better base: the newest of its
@@ -77,9 +78,9 @@ func (r *Reports) candidates(ctx context.Context, base int64, scope []string) (o
 // it was scanned may be another's.
 func (r *Reports) nameFor(ctx context.Context, digest image.Digest, scope []string) (reference, repository, tag string, err error) {
 	reference, err = r.DB.NameInScope(ctx, string(digest), scope)
-	repository = reference
-	if i := strings.LastIndexByte(reference, ':'); i > strings.LastIndexByte(reference, '/') && !strings.Contains(reference, "@") {
-		repository, tag = reference[:i], reference[i+1:]
+	if strings.Contains(reference, "@") { // by its digest, where no tag names it
+		return reference, reference, "", err
 	}
+	repository, tag = store.SplitTag(reference)
 	return reference, repository, tag, err
 }

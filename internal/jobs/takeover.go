@@ -72,12 +72,7 @@ func (w *watch) look(ctx context.Context) error {
 	if now.Sub(w.since) < store.SilentAfter {
 		return nil
 	}
-	const most = 1000
-	running, err := w.q.List(ctx, Filter{States: []State{Running}, Limit: most})
-	if err != nil {
-		return err
-	}
-	if err := w.ownLeft(ctx, running); err != nil {
+	if err := w.ownLeft(ctx); err != nil {
 		return err
 	}
 	for _, instance := range gone {
@@ -124,8 +119,12 @@ func (w *watch) overdue(ctx context.Context) error {
 
 // ownLeft releases jobs that are noted as running here and are not worked on: the note of
 // their end was lost with the database's connection.
-func (w *watch) ownLeft(ctx context.Context, running []Listed) error {
-	const patience = 30 * time.Second
+func (w *watch) ownLeft(ctx context.Context) error {
+	const patience, most = 30 * time.Second, 1000
+	running, err := w.q.List(ctx, Filter{States: []State{Running}, Limit: most})
+	if err != nil {
+		return err
+	}
 	left := map[int64]time.Time{}
 	for i := range running {
 		j := &running[i]

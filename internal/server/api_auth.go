@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -253,7 +252,7 @@ func (s *Server) finishOpenID(w http.ResponseWriter, r *http.Request) {
 // of the login, which says so.
 func (s *Server) failOpenID(w http.ResponseWriter, r *http.Request, err error) {
 	var answer huma.StatusError
-	if strings.Contains(r.Header.Get("Accept"), "text/html") && errors.As(err, &answer) {
+	if ofBrowser(r) && errors.As(err, &answer) {
 		http.Redirect(w, r, "/login?failed="+strconv.Itoa(answer.GetStatus()), http.StatusSeeOther)
 		return
 	}

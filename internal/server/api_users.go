@@ -177,12 +177,6 @@ func (s *Server) updateUser(ctx context.Context, in *struct {
 			return nil, s.failAuth(ctx, err)
 		}
 	}
-	var grants []store.Grant
-	if b.Grants != nil {
-		if grants, err = storeGrants(*b.Grants); err != nil {
-			return nil, s.fail(ctx, err)
-		}
-	}
 	if b.Email != nil {
 		if err := checkEmail(*b.Email); err != nil {
 			return nil, err
@@ -196,7 +190,9 @@ func (s *Server) updateUser(ctx context.Context, in *struct {
 			now.Disabled = *b.Disabled
 		}
 		if b.Grants != nil {
-			now.Grants = grants
+			if now.Grants, err = storeGrants(*b.Grants); err != nil {
+				return err
+			}
 		}
 		if b.Password != nil {
 			now.Password = hash

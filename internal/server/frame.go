@@ -225,8 +225,11 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 
 // page tells whether a browser asks for a page.
 func (s *Server) page(r *http.Request) bool {
-	return strings.Contains(r.Header.Get("Accept"), "text/html") && !strings.HasPrefix(r.URL.Path, "/api/")
+	return ofBrowser(r) && !strings.HasPrefix(r.URL.Path, "/api/")
 }
+
+// ofBrowser tells whether who asks shows pages.
+func ofBrowser(r *http.Request) bool { return strings.Contains(r.Header.Get("Accept"), "text/html") }
 
 // A headerWriter keeps the head of an answer and forgets the rest.
 type headerWriter struct {

@@ -208,7 +208,7 @@ func (d *DB) imageConditions(ctx context.Context, q *ImageQuery) (*where, error)
 		w.add(`i.platform = ?`, q.Platform)
 	}
 	if q.Text != "" {
-		like := "%" + likeEscape(strings.ToLower(q.Text)) + "%"
+		like := likePart(q.Text)
 		reference := `LOWER(i.reference)`
 		if q.Scope != nil {
 			reference = `''`
@@ -227,6 +227,9 @@ func (d *DB) imageConditions(ctx context.Context, q *ImageQuery) (*where, error)
 	}
 	return w, nil
 }
+
+// likePart is the pattern of LIKE for what has a text in it, in lower case.
+func likePart(text string) string { return "%" + likeEscape(strings.ToLower(text)) + "%" }
 
 // likeEscape makes a text stand for itself in LIKE with \ as the escape.
 func likeEscape(s string) string {

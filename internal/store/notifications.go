@@ -321,7 +321,7 @@ const (
 func (r *routing) together() {
 	people := map[int64]bool{}
 	for _, receiver := range r.receivers {
-		people[receiver.ID] = slices.Contains([]string{"email", "slack", "teams"}, receiver.Kind)
+		people[receiver.ID] = receiver.forPeople()
 	}
 	apart := map[notificationKey]int{}
 	for key := range r.into {

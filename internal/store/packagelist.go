@@ -107,7 +107,7 @@ func (d *DB) PackageVersions(ctx context.Context, q PackageQuery) ([]PackageRow,
 		w.add(`LOWER(p.name) LIKE ? ESCAPE '\'`, strings.ToLower(likeEscape(q.Prefix))+"%")
 	}
 	if q.Text != "" {
-		w.add(`LOWER(p.name) LIKE ? ESCAPE '\'`, "%"+strings.ToLower(likeEscape(q.Text))+"%")
+		w.add(`LOWER(p.name) LIKE ? ESCAPE '\'`, likePart(q.Text))
 	}
 	if q.Type != "" {
 		w.add(`p.type = ?`, q.Type)
@@ -158,7 +158,7 @@ func (d *DB) Licenses(ctx context.Context, q LicenseQuery) ([]LicenseRow, error)
 		w.add(`l.class = ?`, q.Class)
 	}
 	if q.Text != "" {
-		w.add(`LOWER(l.expression) LIKE ? ESCAPE '\'`, "%"+likeEscape(strings.ToLower(q.Text))+"%")
+		w.add(`LOWER(l.expression) LIKE ? ESCAPE '\'`, likePart(q.Text))
 	}
 	if q.After != "" {
 		w.add(`l.expression > ?`, q.After)

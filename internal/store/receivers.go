@@ -49,6 +49,9 @@ type ReceiverSettings struct {
 // ReceiverKinds are the kinds of receivers.
 func ReceiverKinds() []string { return []string{"webhook", "cloudevents", "email", "slack", "teams"} }
 
+// forPeople tells whether people read what comes, and no program.
+func (r *Receiver) forPeople() bool { return r.Kind != "webhook" && r.Kind != "cloudevents" }
+
 // check tells what is wrong with a receiver.
 func (r *Receiver) check() error {
 	s := &r.Settings

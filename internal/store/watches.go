@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -53,10 +52,8 @@ func (n *TaggedName) String() string { return n.repository + ":" + n.tag }
 
 // Names tells whether an image of this name ("REGISTRY/REPOSITORY:TAG") is in scope.
 func (s *WatchScope) Names(name string, labels map[string]string, base string) bool {
-	n := TaggedName{repository: name, baseName: base}
-	if i := strings.LastIndexByte(name, ':'); i > strings.LastIndexByte(name, '/') {
-		n.repository, n.tag = name[:i], name[i+1:]
-	}
+	n := TaggedName{baseName: base}
+	n.repository, n.tag = SplitTag(name)
 	text, err := json.Marshal(labels)
 	n.labels = string(text)
 	return err == nil && s.Fits(&n)

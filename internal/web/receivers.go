@@ -130,24 +130,20 @@ func (f *receiverForm) body(secret string) (map[string]any, error) {
 	return body, nil
 }
 
-func (v *visit) tryPut(f *receiverForm) (wrong bool, err error) {
+// put writes a receiver; wrong tells that the form has to be shown again, without the secret.
+func (v *visit) put(f *receiverForm) (wrong bool, err error) {
 	secret := v.r.PostFormValue("secret")
 	if f.Kind == "slack" || f.Kind == "teams" { // an address, which is pasted
 		secret = strings.TrimSpace(secret)
 	}
-	body, err := f.body(secret)
-	if err == nil {
+	body, mistake := f.body(secret)
+	if mistake != nil {
+		wrong, f.Error = true, sentence(mistake.Error())
+	} else {
 		err = v.ask("PUT", "/receivers/"+url.PathEscape(f.Name), body, nil)
-		return v.refused(err, &f.Error), err
+		wrong = v.refused(err, &f.Error)
 	}
-	f.Error = sentence(err.Error())
-	return true, nil
-}
-
-// put writes a receiver; wrong tells that the form has to be shown again, without the secret.
-func (v *visit) put(f *receiverForm) (wrong bool, err error) {
-	wrong, err = v.tryPut(f)
-	if wrong && v.r.PostFormValue("secret") != "" {
+	if wrong && secret != "" {
 		f.Error += " The secret has to be entered again, too."
 	}
 	return wrong, err

@@ -130,14 +130,6 @@ func count(n int, one string, more ...string) string {
 	return number(n) + " " + cmp.Or(strings.Join(more, ""), one+"s")
 }
 
-// tagOf is what comes behind the last colon of REGISTRY/REPOSITORY:TAG.
-func tagOf(name string) string {
-	if i := strings.LastIndexByte(name, ':'); i > strings.LastIndexByte(name, '/') {
-		return name[i+1:]
-	}
-	return ""
-}
-
 // address is an address with some of its query changed: pairs of name and value. The place in
 // a list (cursor) goes, unless it is given.
 func address(of *url.URL, pairs ...any) (string, error) {

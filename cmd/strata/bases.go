@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -100,10 +99,7 @@ func (a *app) fetchedBase(ctx context.Context, r *scan.Result, opts source.Optio
 		return nil
 	}
 	if digest != "" {
-		repository, _, _ := strings.Cut(name, "@")
-		if i := strings.LastIndexByte(repository, ':'); i > strings.LastIndexByte(repository, '/') {
-			repository = repository[:i]
-		}
+		repository, _, _ := image.SplitReference(name)
 		name = repository + "@" + string(digest)
 	}
 	opts.Username, opts.Password, opts.Token = "", "", ""

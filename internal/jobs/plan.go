@@ -7,7 +7,6 @@ import (
 
 	"strata/internal/image"
 	"strata/internal/remedy"
-	"strata/internal/store"
 )
 
 // maxCandidates is how many images are weighed as a better base: the newest of its
@@ -81,6 +80,6 @@ func (r *Reports) nameFor(ctx context.Context, digest image.Digest, scope []stri
 	if strings.Contains(reference, "@") { // by its digest, where no tag names it
 		return reference, reference, "", err
 	}
-	repository, tag = store.SplitTag(reference)
+	repository, tag, _ = image.SplitReference(reference)
 	return reference, repository, tag, err
 }

@@ -3,6 +3,8 @@ package policy
 import (
 	"regexp"
 	"strings"
+
+	"strata/internal/image"
 )
 
 // archiveName is what a file is called rather than an image.
@@ -30,10 +32,7 @@ func parseImageName(reference string) imageName {
 	if rest == "" || strings.HasPrefix(rest, "/") || strings.HasPrefix(rest, ".") || archiveName.MatchString(rest) {
 		return imageName{}
 	}
-	rest, n.digest, _ = strings.Cut(rest, "@")
-	if i := strings.LastIndexByte(rest, ':'); i > strings.LastIndexByte(rest, '/') {
-		rest, n.tag = rest[:i], rest[i+1:]
-	}
+	rest, n.tag, n.digest = image.SplitReference(rest)
 	host, path, ok := strings.Cut(rest, "/")
 	switch {
 	case ok && (strings.ContainsAny(host, ".:") || host == "localhost"):

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"strata/internal/image"
 	"strata/internal/inventory"
 	"strata/internal/match"
 )
@@ -200,7 +201,7 @@ func (p *planner) editFrom(d *draft, c *Candidate) {
 	written := file.Stages[file.chain(p.stage)[0]].from()
 	globals := file.globalVariables()
 	now := expand(written, globals)
-	name, _, digest := splitReference(now)
+	name, _, digest := image.SplitReference(now)
 	if c.Image.Repository == "" || c.Image.Tag == "" || shortName(name) != shortName(p.Image.Base.Repository) {
 		d.Notes = append(d.Notes, fmt.Sprintf("%s line %d names %s, which is not the base that was recognised: it stays as it is", file.Path, from.Line, now))
 		return
@@ -220,15 +221,6 @@ func (p *planner) editFrom(d *draft, c *Candidate) {
 	if d.edits = append(d.edits, e); e.start < from.start || e.end > from.end {
 		d.Notes = append(d.Notes, lineNote(file.text, e))
 	}
-}
-
-// splitReference takes a name in a FROM apart.
-func splitReference(s string) (name, tag, digest string) {
-	s, digest, _ = strings.Cut(s, "@")
-	if i := strings.LastIndexByte(s, ':'); i > strings.LastIndexByte(s, '/') {
-		return s[:i], s[i+1:], digest
-	}
-	return s, "", digest
 }
 
 // shortName is a repository without Docker Hub's default parts.

@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"strata/internal/image"
 )
 
 // propose changes the layer's instruction; where that copies from a stage of the
@@ -56,7 +58,7 @@ func (p *planner) editToolchain(d *draft, version string) {
 	for i := range p.Dockerfile.Stages {
 		from := &p.Dockerfile.Stages[i].Instructions[0]
 		written := p.Dockerfile.Stages[i].from()
-		name, tag, digest := splitReference(expand(written, globals))
+		name, tag, digest := image.SplitReference(expand(written, globals))
 		m := goTag.FindStringSubmatch(tag)
 		if m == nil || digest != "" || name[strings.LastIndexByte(name, '/')+1:] != "golang" {
 			continue

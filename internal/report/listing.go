@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"strata/internal/image"
 	"strata/internal/policy"
 )
 
@@ -283,10 +284,7 @@ func repository(reference string) string {
 			return reference // what follows the : of a layout is the image's name
 		}
 	}
-	name, _, _ := strings.Cut(reference, "@")
-	if i := strings.LastIndexByte(name, ':'); i > strings.LastIndexByte(name, '/') {
-		name = name[:i]
-	}
+	name, _, _ := image.SplitReference(reference)
 	return cmp.Or(name, reference, "image")
 }
 

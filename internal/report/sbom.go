@@ -10,6 +10,7 @@ import (
 
 	"github.com/package-url/packageurl-go"
 
+	"strata/internal/image"
 	"strata/internal/inventory"
 	"strata/internal/sbom"
 )
@@ -246,10 +247,7 @@ func repositoryOf(ref string) (repository, tag string, ok bool) {
 			return "", "", false
 		}
 	}
-	ref, _, _ = strings.Cut(ref, "@")
-	if i := strings.LastIndexByte(ref, ':'); i > strings.LastIndexByte(ref, '/') {
-		ref, tag = ref[:i], ref[i+1:]
-	}
+	ref, tag, _ = image.SplitReference(ref)
 	// A path to an archive or layout begins with a dot or slash, or ends in ".tar".
 	if ref == "" || ref[0] == '.' || ref[0] == '/' || strings.Contains(ref, ".tar") || strings.HasSuffix(ref, "/") {
 		return "", "", false

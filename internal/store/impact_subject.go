@@ -12,6 +12,7 @@ import (
 	"github.com/package-url/packageurl-go"
 
 	"strata/internal/advisory"
+	"strata/internal/image"
 	"strata/internal/license"
 )
 
@@ -308,7 +309,7 @@ func (d *DB) uponBase(ctx context.Context, a *asked, name string) error {
 		byReference = ""
 	}
 	named := name
-	if at := strings.LastIndexByte(name, ':'); at < 0 || !InScope(a.scope, name[:at]) {
+	if repository, tag, _ := image.SplitReference(name); tag == "" || !InScope(a.scope, repository) {
 		named = ""
 	}
 	bases, err := d.ids(ctx, `SELECT id FROM images WHERE digest = $1 OR config_digest = $1`+byReference+` UNION

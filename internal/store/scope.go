@@ -20,14 +20,6 @@ func MatchName(globs []string, name string) bool {
 // InScope is MatchName, with nil for no limit.
 func InScope(scope []string, name string) bool { return scope == nil || MatchName(scope, name) }
 
-// SplitTag takes "REGISTRY/REPOSITORY:TAG" apart; the tag is empty where there is none.
-func SplitTag(name string) (repository, tag string) {
-	if i := strings.LastIndexByte(name, ':'); i > strings.LastIndexByte(name, '/') {
-		return name[:i], name[i+1:]
-	}
-	return name, ""
-}
-
 // CheckGlobs refuses globs that can't name anything: ErrInvalid. Names have no brackets, so
 // who writes some means what these globs don't have.
 func CheckGlobs(globs ...string) error {

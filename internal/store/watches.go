@@ -9,6 +9,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"strata/internal/image"
 )
 
 // A Watch holds the images of a scope against policies, and tells receivers of what
@@ -53,7 +55,7 @@ func (n *TaggedName) String() string { return n.repository + ":" + n.tag }
 // Names tells whether an image of this name ("REGISTRY/REPOSITORY:TAG") is in scope.
 func (s *WatchScope) Names(name string, labels map[string]string, base string) bool {
 	n := TaggedName{baseName: base}
-	n.repository, n.tag = SplitTag(name)
+	n.repository, n.tag, _ = image.SplitReference(name)
 	text, err := json.Marshal(labels)
 	n.labels = string(text)
 	return err == nil && s.Fits(&n)

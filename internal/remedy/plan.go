@@ -35,7 +35,9 @@ func New(in Input) (*Plan, error) {
 	for _, e := range in.Match.Ended {
 		p.note("%s", e.Summary)
 	}
-	p.plan.Diff = p.diff()
+	if p.plan.Diff = p.diff(); p.plan.Diff == "" && len(p.places) > 0 && len(p.plan.Steps) > 0 {
+		p.note("no line of %s changes, so there is no diff: each step says where its versions are decided", p.Dockerfile.Path)
+	}
 	return p.plan, nil
 }
 

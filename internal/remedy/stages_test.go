@@ -35,7 +35,8 @@ func TestPlanChangesTheDockerfile(t *testing.T) {
 			"FROM docker.io/library/debian:12.1 AS one\nFROM one AS two\nRUN x\nFROM alpine AS three\n", "two", []string{"RUN x"}, []string{"0 deb openssl 3.0.9-1"}, "12.5", "", false,
 			"FROM docker.io/library/debian:12.5 AS one\nFROM one AS two\nRUN x\nFROM alpine AS three\n", nil},
 		"another base than was recognised": {
-			"FROM corp/base:1\nRUN x\n", "", []string{"RUN x"}, []string{"0 deb openssl 3.0.9-1"}, "12.5", "", false, "FROM corp/base:1\nRUN x\n", nil},
+			"FROM corp/base:1\nRUN x\n", "", []string{"RUN x"}, []string{"0 deb openssl 3.0.9-1"}, "12.5", "", false, "FROM corp/base:1\nRUN x\n",
+			[]string{"no line of Dockerfile changes, so there is no diff: each step says where its versions are decided"}},
 		"an upgrade of what the base brought": {
 			"FROM debian:12.1\r\nRUN x\r\n", "", []string{"RUN x"}, []string{"0 deb openssl 3.0.9-1", "0 deb apt 1"}, "", "", false,
 			"FROM debian:12.1\r\nRUN apt-get update && apt-get install -y --only-upgrade openssl && rm -rf /var/lib/apt/lists/*\r\nRUN x\r\n", nil},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -21,6 +22,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -32,6 +34,8 @@ type cable struct {
 	network, to string
 	// refuses lets what connects to a cut one end at once, instead of getting no answer.
 	refuses bool
+	// slow carries a few bytes at a time.
+	slow atomic.Bool
 
 	mu    sync.Mutex
 	cut   bool
@@ -105,11 +109,33 @@ func (c *cable) carry(from net.Conn) {
 	done := make(chan struct{}, 2)
 	for _, ends := range [][2]net.Conn{{from, to}, {to, from}} {
 		go func() {
-			_, _ = io.Copy(ends[0], ends[1])
+			_, _ = io.Copy(slowly{ends[0], c}, ends[1])
 			done <- struct{}{}
 		}()
 	}
 	<-done
+}
+
+// slowly writes what a cable carries as fast as that is.
+type slowly struct {
+	io.Writer
+	cable *cable
+}
+
+// Write implements io.Writer.
+func (s slowly) Write(p []byte) (n int, err error) {
+	const few, pause = 200, 100 * time.Millisecond
+	for n < len(p) && err == nil {
+		piece := p[n:]
+		if s.cable.slow.Load() {
+			piece = piece[:min(few, len(piece))]
+			time.Sleep(pause)
+		}
+		var written int
+		written, err = s.Writer.Write(piece)
+		n += written
+	}
+	return n, err
 }
 
 // A chaosPostgres is a primary with a replica that has each commit before it is told.
@@ -148,7 +174,8 @@ func startChaosPostgres(t *testing.T, small bool) *chaosPostgres {
 		}
 	})
 	p.replica(1, 0)
-	p.sql("CREATE DATABASE strata")
+	p.ask("postgres", "CREATE ROLE strata LOGIN")
+	p.ask("postgres", "CREATE DATABASE strata OWNER strata")
 	return p
 }
 
@@ -194,8 +221,8 @@ func (p *chaosPostgres) failover() {
 func (p *chaosPostgres) follow() {
 	p.t.Helper()
 	p.replica(1-p.primal, p.primal)
-	p.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")
-	p.sql("SELECT pg_reload_conf()")
+	p.ask("postgres", "ALTER SYSTEM SET synchronous_standby_names = '*'")
+	p.ask("postgres", "SELECT pg_reload_conf()")
 }
 
 // fullDisk fills the disk for a while. A server that has ended for it is started again, as
@@ -225,13 +252,25 @@ func (p *chaosPostgres) run(program string, args ...string) error {
 	return runPostgres(ctx, p.bin, program, args...)
 }
 
-// sql asks the primary, and gives rows of columns with | between.
+// full lets the server take no connection of the instances for a while, as when others have
+// all that it may give, and ends those that they have. meanwhile is done before it goes on.
+func (p *chaosPostgres) full(meanwhile func()) {
+	p.t.Helper()
+	p.sql("ALTER ROLE strata CONNECTION LIMIT 0")
+	p.sql("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'strata'")
+	meanwhile()
+	p.sql("ALTER ROLE strata CONNECTION LIMIT -1")
+}
+
+// sql asks the primary for what is in the instances' database, as ask does.
 func (p *chaosPostgres) sql(query string) []string {
 	p.t.Helper()
-	database := "strata"
-	if strings.HasPrefix(query, "CREATE DATABASE") || strings.HasPrefix(query, "ALTER SYSTEM") {
-		database = "postgres"
-	}
+	return p.ask("strata", query)
+}
+
+// ask asks the primary, and gives rows of columns with | between.
+func (p *chaosPostgres) ask(database, query string) []string {
+	p.t.Helper()
 	out, err := exec.CommandContext(p.t.Context(), "psql", "-h", "127.0.0.1", "-p", p.ports[p.primal], "-U", "postgres", "-d", database, "-qAtc", query).CombinedOutput()
 	if err != nil {
 		p.t.Fatalf("%s: %v\n%s", query, err, out)
@@ -248,6 +287,10 @@ type chaosInstance struct {
 	listen string
 	args   []string
 	cables [2]*cable
+	// binary is the program; by default what scripts/chaos.sh has built.
+	binary string
+	// skew is by how much its clock is ahead, with a binary of skewedStrata.
+	skew time.Duration
 
 	*process
 	log lockedBuffer
@@ -256,10 +299,10 @@ type chaosInstance struct {
 func (i *chaosInstance) start() {
 	i.t.Helper()
 	i.process = newProcess(i.t, i.dir, i.args...)
-	if binary := os.Getenv("STRATA_CHAOS_BINARY"); binary != "" {
+	if binary := cmp.Or(i.binary, os.Getenv("STRATA_CHAOS_BINARY")); binary != "" {
 		i.Path = binary
 	}
-	i.Env = append(i.Env, "XDG_DATA_HOME="+filepath.Join(i.dir, "data"), "SSL_CERT_FILE="+os.Getenv("SSL_CERT_FILE"))
+	i.Env = append(i.Env, fmt.Sprintf("%s=%d", skewVariable, int(i.skew.Seconds())), "XDG_DATA_HOME="+filepath.Join(i.dir, "data"), "SSL_CERT_FILE="+os.Getenv("SSL_CERT_FILE"))
 	i.Stderr, i.Stdout = &i.log, io.Discard
 	if err := i.Start(); err != nil {
 		i.t.Fatal(err)
@@ -298,10 +341,14 @@ type chaosCluster struct {
 
 const chaosInstances = 3
 
-// startChaosCluster starts it; full is with all that a long run does to it.
-func startChaosCluster(t *testing.T, mirror string, full bool) *chaosCluster {
+// startChaosCluster starts it over a database, with instances whose clocks are off by skews.
+func startChaosCluster(t *testing.T, postgres *chaosPostgres, mirror string, skews ...time.Duration) *chaosCluster {
 	t.Helper()
-	c := &chaosCluster{t: t, postgres: startChaosPostgres(t, full && os.Getuid() == 0)}
+	c := &chaosCluster{t: t, postgres: postgres}
+	skewed := ""
+	if len(skews) > 0 {
+		skewed = skewedStrata(t)
+	}
 	dir := t.TempDir()
 	key := filepath.Join(dir, "server.key")
 	if err := os.WriteFile(key, []byte(strings.Repeat("ab", 32)+"\n"), 0o600); err != nil {
@@ -309,6 +356,9 @@ func startChaosCluster(t *testing.T, mirror string, full bool) *chaosCluster {
 	}
 	for n := range chaosInstances {
 		i := &chaosInstance{t: t, n: n, dir: filepath.Join(dir, fmt.Sprint("instance", n)), listen: "127.0.0.1:" + freePort(t)}
+		if n < len(skews) {
+			i.binary, i.skew = skewed, skews[n]
+		}
 		for j, port := range c.postgres.ports {
 			i.cables[j] = newCable(t, "tcp", "127.0.0.1:"+port)
 		}
@@ -329,7 +379,7 @@ func startChaosCluster(t *testing.T, mirror string, full bool) *chaosCluster {
 
 // serve is the command of the instance, but for where it listens.
 func (i *chaosInstance) serve(key, mirror string) []string {
-	url := fmt.Sprintf("postgres://postgres@%s,%s/strata?target_session_attrs=read-write&connect_timeout=2", i.cables[0].address(), i.cables[1].address())
+	url := fmt.Sprintf("postgres://strata@%s,%s/strata?target_session_attrs=read-write&connect_timeout=2", i.cables[0].address(), i.cables[1].address())
 	return []string{"serve", "--database", url, "--key-file", key, "--mirror", mirror, "--kev", "none", "--epss", "none", "--ecosystem", "npm",
 		"--sync-every", "1h", "--crawl-every", "20s", "--workers", "2", "--allow-private-addresses", "--shutdown-timeout", "10s"}
 }

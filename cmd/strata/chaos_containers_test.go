@@ -19,10 +19,9 @@ func TestChaosContainers(t *testing.T) {
 		t.Skip("STRATA_CHAOS is not full: make chaos")
 	}
 	d := newChaosDocker(t)
-	w := &chaosWorld{t: t, least: 150, full: true, start: time.Now(), digests: map[string]bool{}, registry: startChaosRegistry(t), receiver: startChaosReceiver(t), mirror: filepath.Join(t.TempDir(), "mirror")}
+	w := newChaosWorld(t, 150)
 	w.registry.cable = newCableAt(t, d.gateway, "tcp", w.registry.address)
 	w.receiver.url = "http://" + newCableAt(t, d.gateway, "tcp", strings.TrimPrefix(w.receiver.url, "http://")).address()
-	writeChaosFeed(t, w.mirror, false)
 	w.cluster = d.startCluster(w.mirror)
 	w.begin()
 	pushed := w.push()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"sort"
 	"strings"
@@ -31,12 +32,11 @@ func TestChaos(t *testing.T) {
 	if os.Getenv("STRATA_CHAOS") == "" {
 		t.Skip("STRATA_CHAOS is not short or full: make chaos")
 	}
-	w := &chaosWorld{t: t, least: 80, start: time.Now(), digests: map[string]bool{}, registry: startChaosRegistry(t), receiver: startChaosReceiver(t), mirror: t.TempDir()}
+	w := newChaosWorld(t, 80)
 	if os.Getenv("STRATA_CHAOS") == "full" {
 		w.least, w.full = 600, true
 	}
-	writeChaosFeed(t, w.mirror, false)
-	w.cluster = startChaosCluster(t, w.mirror, w.full)
+	w.cluster = startChaosCluster(t, startChaosPostgres(t, w.full && os.Getuid() == 0), w.mirror)
 	w.begin()
 	pushed := w.push()
 	w.firstImages()
@@ -75,6 +75,14 @@ type chaosWorld struct {
 	// what chaosImpact asks for. told is the most images that an answer to it had.
 	digests   map[string]bool
 	hit, told int
+}
+
+// newChaosWorld makes one in which at least so many images are pushed; it has no cluster yet.
+func newChaosWorld(t *testing.T, least int) *chaosWorld {
+	t.Helper()
+	w := &chaosWorld{t: t, least: least, start: time.Now(), digests: map[string]bool{}, registry: startChaosRegistry(t), receiver: startChaosReceiver(t), mirror: filepath.Join(t.TempDir(), "mirror")}
+	writeChaosFeed(t, w.mirror, false)
+	return w
 }
 
 // chaosImpact is a question that clients ask.
@@ -162,7 +170,7 @@ func (w *chaosWorld) push() (pushed func()) {
 // firstImages waits for what clients ask about.
 func (w *chaosWorld) firstImages() {
 	w.t.Helper()
-	w.cluster.eventually("the first images are there", func() bool {
+	w.eventually("the first images are there", func() bool {
 		status, _, err := w.api.try("GET", chaosImpact, nil)
 		return err == nil && status == http.StatusOK
 	})
@@ -395,6 +403,32 @@ func (w *chaosWorld) jobs() []string {
 		UNION ALL SELECT concat_ws(' ', queue, 'manifest', args->>'key', 'by', attempted_by[array_upper(attempted_by, 1)], 'for', now() - attempted_at) FROM river_job WHERE kind = 'scan' AND state = 'running'`)
 }
 
+// eventually waits for what is to be done, and tells what is left when that takes long.
+func (w *chaosWorld) eventually(what string, done func() bool) time.Duration {
+	w.t.Helper()
+	const late = time.Minute
+	began, told := time.Now(), false
+	return w.cluster.eventually(what, func() bool {
+		if !told && time.Since(began) > late {
+			told = true
+			w.say("%s: after %v these are left:\n%s", what, late, strings.Join(w.left(), "\n"))
+		}
+		return done()
+	})
+}
+
+// left are the manifests that are not scanned, and the jobs that are not done, with in how
+// many seconds they are due.
+func (w *chaosWorld) left() []string {
+	w.t.Helper()
+	return slices.Concat(
+		w.cluster.postgres.sql(`SELECT concat_ws(' ', 'manifests', state, attempts, count(*), 'due in', min(due_at / 1000000 - extract(epoch FROM now())::bigint), max(due_at / 1000000 - extract(epoch FROM now())::bigint), max(left(reason, 100)))
+			FROM manifests WHERE state <> 'scanned' GROUP BY state, attempts`),
+		w.cluster.postgres.sql(`SELECT concat_ws(' ', 'jobs', kind, state, queue, priority, count(*), 'due in', min(scheduled_at - now()), max(scheduled_at - now()), max(left(errors[array_upper(errors, 1)]->>'error', 100)))
+			FROM river_job WHERE state NOT IN ('completed', 'cancelled') GROUP BY kind, state, queue, priority`),
+		w.cluster.postgres.sql(`SELECT concat_ws(' ', 'leader', leader_id, expires_at - now()) FROM river_leader`))
+}
+
 // scanning are the manifests that are worked on, with their fences.
 func (w *chaosWorld) scanning() []string {
 	w.t.Helper()
@@ -454,7 +488,7 @@ func (w *chaosWorld) settle() {
 	w.t.Helper()
 	w.api.call("POST", "/api/v1/registries/fleet/crawl", nil, nil)
 	sql := w.cluster.postgres.sql
-	took := w.cluster.eventually("all images are scanned", func() bool {
+	took := w.eventually("all images are scanned", func() bool {
 		return sql("SELECT count(*) FROM images WHERE id IN (SELECT image FROM manifest_images)")[0] == fmt.Sprint(w.pushed.Load()) &&
 			sql("SELECT count(*) FROM manifests WHERE state <> 'scanned'")[0] == "0" && sql("SELECT count(*) FROM packages WHERE matched_at IS NULL")[0] == "0"
 	})

@@ -37,7 +37,9 @@ func (o *serveOptions) works(db *store.DB, layers *jobs.Layers, court *jobs.Cour
 		court.Then = func(ctx context.Context) error {
 			return w.Enqueue(ctx, jobs.Job{Kind: jobs.Deliver, Priority: jobs.ForNews})
 		}
-		works = append(works, jobs.DeliverWork(jobs.DeliverOptions{DB: db, Instance: w.Instance, Sender: notify.NewSender(w.Client), PublicURL: strings.TrimSuffix(o.publicURL, "/"), Log: log}))
+		sender := notify.NewSender(w.Client)
+		sender.Now = db.Now // a receiver refuses what is signed at another time than its own
+		works = append(works, jobs.DeliverWork(jobs.DeliverOptions{DB: db, Instance: w.Instance, Sender: sender, PublicURL: strings.TrimSuffix(o.publicURL, "/"), Log: log}))
 		return append(works, o.scheduled(syncs)...), nil
 	}
 }

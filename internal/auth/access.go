@@ -33,7 +33,7 @@ type Access struct {
 	// Secure is for a server that browsers reach by https: its cookie is sent to
 	// nothing else.
 	Secure bool
-	// Now is time.Now by default.
+	// Now is the clock of DB by default.
 	Now func() time.Time
 
 	// slots bounds how many passwords are hashed at once.
@@ -50,7 +50,7 @@ func (a *Access) now() time.Time {
 	if a.Now != nil {
 		return a.Now()
 	}
-	return time.Now()
+	return a.DB.Now()
 }
 
 // Authenticate tells who sends a request: by a token ("Authorization: Bearer …"), or

@@ -35,8 +35,6 @@ type Crawls struct {
 	// Timeout of one crawl; 0 means 12 hours.
 	Timeout time.Duration
 	Log     *slog.Logger
-	// Now is time.Now by default.
-	Now func() time.Time
 }
 
 // Work is that of the queue. A crawl that is broken off begins anew, and finds what is
@@ -47,13 +45,6 @@ func (c *Crawls) Work() Work {
 		timeout = 12 * time.Hour
 	}
 	return Work{Kind: Crawl, Do: c.Do, Timeout: timeout, MaxAttempts: 1}
-}
-
-func (c *Crawls) now() time.Time {
-	if c.Now != nil {
-		return c.Now()
-	}
-	return time.Now()
 }
 
 // A crawl is one of a registry.
@@ -80,7 +71,7 @@ func (c *Crawls) Do(ctx context.Context, key string) error {
 	if err != nil {
 		return &ParkedError{fmt.Errorf("registry %q: %w", key, err)}
 	}
-	began := c.now()
+	began := c.DB.Now()
 	a, err := c.Registries.Of(ctx, id)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil // it was deleted meanwhile
@@ -154,7 +145,7 @@ func (c *crawl) first(name string) bool {
 // repository reads one repository. What fails of it is told at the end, and is no reason
 // to leave out the others; the error is for what is.
 func (c *crawl) repository(ctx context.Context, name string, heads chan struct{}) error {
-	began := c.now()
+	began := c.DB.Now()
 	known, err := c.DB.Tagged(ctx, c.access.Registry.ID, name)
 	if err != nil {
 		return err
@@ -371,11 +362,11 @@ func (c *crawl) ended(ctx context.Context, failure error) error {
 		next = c.began.Add(every)
 	}
 	const again = 5 * time.Minute // a registry that is down is asked again sooner
-	if failure != nil && reason != "cancelled" && (next.IsZero() || next.After(c.now().Add(again))) {
-		next = c.now().Add(again)
+	if failure != nil && reason != "cancelled" && (next.IsZero() || next.After(c.DB.Now().Add(again))) {
+		next = c.DB.Now().Add(again)
 	}
 	if c.Log != nil && failure == nil { // a failure is told by the queue
-		told := []any{"registry", reg.Name, "repositories", c.repositories, "tags", c.tags, "new", c.fresh, "retired", c.retired, "took", c.now().Sub(c.began)}
+		told := []any{"registry", reg.Name, "repositories", c.repositories, "tags", c.tags, "new", c.fresh, "retired", c.retired, "took", c.DB.Now().Sub(c.began)}
 		if c.failed > 0 {
 			told = append(told, "failed", c.failed, "error", reason)
 		}

@@ -31,9 +31,7 @@ type DeliverOptions struct {
 	Instance string
 	// Patience is how long a receiver may take for a message; 0 means 30 s.
 	Patience time.Duration
-	// Now is time.Now by default.
-	Now func() time.Time
-	Log *slog.Logger
+	Log      *slog.Logger
 }
 
 // sendAttempts are made, over about two days, before a notification has failed.
@@ -53,9 +51,6 @@ func DeliverWork(o DeliverOptions) Work {
 	if o.Patience <= 0 {
 		o.Patience = 30 * time.Second
 	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -71,7 +66,7 @@ func DeliverWork(o DeliverOptions) Work {
 // others.
 func (o *DeliverOptions) deliver(ctx context.Context) error {
 	const atOnce = 8
-	until := o.Now().Add(deliverEvery)
+	until := o.DB.Now().Add(deliverEvery)
 	var turn sync.Mutex // who has it claims: those who claim at the same time want the same, and one gets it
 	claim := func() ([]store.Notification, error) {
 		const ttl = 5 * time.Minute
@@ -91,7 +86,7 @@ func (o *DeliverOptions) deliver(ctx context.Context) error {
 // deliverUntil sends one after the other; each is claimed only when its turn comes, so that
 // it's not another's meanwhile.
 func (o *DeliverOptions) deliverUntil(ctx context.Context, until time.Time, claim func() ([]store.Notification, error)) error {
-	for o.Now().Before(until) {
+	for o.DB.Now().Before(until) {
 		due, err := claim()
 		if err != nil || len(due) == 0 {
 			return err
@@ -154,7 +149,7 @@ func (o *DeliverOptions) recordAnyway(ctx context.Context, n *store.Notification
 	defer cancel()
 	var err error
 	if failure != nil && ctx.Err() != nil {
-		err = o.DB.NotificationFailed(limited, n.ID, n.Fence, "broken off", o.Now())
+		err = o.DB.NotificationFailed(limited, n.ID, n.Fence, "broken off", o.DB.Now())
 	} else {
 		err = o.record(limited, n, failure)
 	}
@@ -169,18 +164,18 @@ func (o *DeliverOptions) record(ctx context.Context, n *store.Notification, fail
 		return o.DB.NotificationSent(ctx, n.ID, n.Fence)
 	}
 	o.Log.WarnContext(ctx, "notification not taken", "receiver", n.ReceiverName, "delivery", n.Delivery, "attempt", n.Attempts, "error", failure)
-	next := o.Now().Add(sendBackoff(n.Attempts))
+	next := o.DB.Now().Add(sendBackoff(n.Attempts))
 	refused, answered := errors.AsType[*notify.Error](failure)
 	switch {
 	case answered && refused.Gone: // what is for it waits, this too
 		if err := o.DB.PauseReceiver(ctx, n.Receiver); err != nil {
 			return err
 		}
-		return o.DB.NotificationFailed(ctx, n.ID, n.Fence, failure.Error(), o.Now())
+		return o.DB.NotificationFailed(ctx, n.ID, n.Fence, failure.Error(), o.DB.Now())
 	case n.Attempts >= sendAttempts || answered && refused.Permanent:
 		return o.DB.NotificationFailed(ctx, n.ID, n.Fence, failure.Error(), time.Time{})
 	case answered && refused.After > 0:
-		if asked := o.Now().Add(refused.After); asked.After(next) {
+		if asked := o.DB.Now().Add(refused.After); asked.After(next) {
 			next = asked
 		}
 	}
@@ -189,7 +184,7 @@ func (o *DeliverOptions) record(ctx context.Context, n *store.Notification, fail
 	}
 	// Not as long as this one: it may be to blame itself.
 	const most = 5 * time.Minute
-	return o.DB.RestReceiver(ctx, n.Receiver, o.Now().Add(min(most, next.Sub(o.Now()))))
+	return o.DB.RestReceiver(ctx, n.Receiver, o.DB.Now().Add(min(most, next.Sub(o.DB.Now()))))
 }
 
 // unreached tells of a failure that others of the same receiver would have, too: it didn't

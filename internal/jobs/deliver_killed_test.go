@@ -66,7 +66,7 @@ func TestDeliverProcess(t *testing.T) {
 	case "recording":
 		client.Transport = afterwards(die)
 	}
-	work := DeliverWork(DeliverOptions{DB: db, Sender: notify.NewSender(client), Now: now, Settle: time.Microsecond})
+	work := DeliverWork(DeliverOptions{DB: db, Sender: notify.NewSender(client), Settle: time.Microsecond})
 	if looks = 0; work.Do(t.Context(), "") != nil {
 		t.Error("not delivered")
 	}

@@ -156,7 +156,7 @@ func forbid(name string) string {
 // deliver routes what is new, and sends what is due a second later.
 func (c *courtTest) deliver(o DeliverOptions) {
 	c.t.Helper()
-	o.DB, o.Now, o.Settle = c.db, func() time.Time { return c.now }, time.Microsecond
+	o.DB, o.Settle = c.db, time.Microsecond
 	if o.Sender == nil {
 		o.Sender = notify.NewSender(http.DefaultClient)
 	}
@@ -338,7 +338,7 @@ func TestSlowReceiver(t *testing.T) {
 
 		stops.Store(true)
 		c.now = c.now.Add(time.Minute)
-		work := DeliverWork(DeliverOptions{DB: c.db, Sender: notify.NewSender(http.DefaultClient), Now: func() time.Time { return c.now }})
+		work := DeliverWork(DeliverOptions{DB: c.db, Sender: notify.NewSender(http.DefaultClient)})
 		if err := work.Do(stop, ""); !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}

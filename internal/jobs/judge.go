@@ -24,8 +24,6 @@ type Court struct {
 	// Then is told that there may be violations of which nobody was told; may be nil.
 	Then func(context.Context) error
 	Log  *slog.Logger
-	// Now is time.Now by default.
-	Now func() time.Time
 
 	mu   sync.Mutex
 	last *lawbook
@@ -103,13 +101,6 @@ func (c *Court) refresh(ctx context.Context) error {
 	c.tags = version
 	c.mu.Unlock()
 	return nil
-}
-
-func (c *Court) now() time.Time {
-	if c.Now == nil {
-		return time.Now()
-	}
-	return c.Now()
 }
 
 func (c *Court) judgeImage(ctx context.Context, judgings []store.Judging) error {
@@ -199,14 +190,14 @@ func (c *Court) evaluate(book *lawbook, mode policy.Mode, rules []policy.Rule, r
 // input is what rules are asked about a report, and what is to be said of the VEX documents
 // and waivers that set some of it aside.
 func (c *Court) input(book *lawbook, r *report.Report) (*policy.Input, []policy.Remark) {
-	in := r.PolicyInput(c.now())
+	in := r.PolicyInput(c.DB.Now())
 	remarks := policy.ApplyVEX(in, book.vex...)
 	return in, append(remarks, policy.ApplyWaivers(in, book.waivers...)...)
 }
 
 // next is when a judgment has to be made anew, though nothing has changed.
 func (c *Court) next(book *lawbook) time.Time {
-	now := c.now()
+	now := c.DB.Now()
 	next := now.Add(judgedDaily)
 	for _, w := range book.waivers {
 		if end := w.NextEnd(now); !end.IsZero() && end.Before(next) {

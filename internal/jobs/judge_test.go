@@ -39,7 +39,7 @@ func newCourtTest(t *testing.T, location string) *courtTest {
 	t.Cleanup(func() { _ = db.Close() })
 	advisories := starterAdvisories(t)
 	c.db = db
-	c.Court = &Court{DB: db, Now: now, Reports: &Reports{DB: db, Now: now, Version: "1", Advisories: func(context.Context) (match.Advisories, report.Advisories, error) {
+	c.Court = &Court{DB: db, Reports: &Reports{DB: db, Version: "1", Advisories: func(context.Context) (match.Advisories, report.Advisories, error) {
 		return advisories, report.Advisories{}, nil
 	}}}
 	return c

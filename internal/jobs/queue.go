@@ -150,10 +150,27 @@ func (q *Queue) config() *river.Config {
 			ownQueue:    {MaxWorkers: ownWorkers},
 		},
 	}
+	if q.o.DB.Pool() != nil {
+		config.Test.Time = commonTime{q.o.DB}
+	}
 	if len(q.works) == 0 { // one that only makes jobs
 		config.Queues, config.Workers = nil, nil
 	}
 	return config
+}
+
+// commonTime is the time for River, the same for all instances. By itself it has the clock of
+// this machine say from when a job can be done, and what is to be tried again: an instance an
+// hour ahead made jobs that waited for an hour.
+type commonTime struct{ db *store.DB }
+
+// Now implements rivertype.TimeGenerator.
+func (t commonTime) Now() time.Time { return t.db.Now() }
+
+// NowOrNil implements rivertype.TimeGenerator.
+func (t commonTime) NowOrNil() *time.Time {
+	now := t.db.Now()
+	return &now
 }
 
 // args are what River keeps of a job. Slot tells apart the job that works from one of
@@ -179,7 +196,7 @@ func (w *worker) Timeout(*river.Job[args]) time.Duration { return w.work.Timeout
 
 // NextRetry implements river.Worker.
 func (w *worker) NextRetry(job *river.Job[args]) time.Time {
-	return time.Now().Add(w.queue.o.Backoff(max(1, len(job.Errors)+1)))
+	return w.queue.o.DB.Now().Add(w.queue.o.Backoff(max(1, len(job.Errors)+1)))
 }
 
 // Work implements river.Worker.

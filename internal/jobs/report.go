@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"strata/internal/advisory"
 	"strata/internal/analyzer"
@@ -30,8 +29,6 @@ type Reports struct {
 	Advisories func(context.Context) (match.Advisories, report.Advisories, error)
 	// Version of the program.
 	Version string
-	// Now is time.Now by default.
-	Now func() time.Time
 }
 
 // Report is that of an image by its id, without a verdict. The error wraps
@@ -102,7 +99,7 @@ func (r *Reports) report(res *scan.Result, found *match.Result, about report.Adv
 
 // find matches what is in an image, for upgrades too where they are asked for.
 func (r *Reports) find(ctx context.Context, inv *inventory.Image, upgrades bool) (found match.Result, about report.Advisories, err error) {
-	o := match.Options{Now: r.Now, Upgrades: upgrades}
+	o := match.Options{Now: r.DB.Now, Upgrades: upgrades}
 	if r.Advisories != nil {
 		advisories, about, err := r.Advisories(ctx)
 		if err != nil {
@@ -148,11 +145,7 @@ func (r *Reports) about(status *store.AdvisoryStatus, inv *inventory.Image) repo
 	slices.Sort(mirrors)
 	out.Source = strings.Join(slices.Compact(mirrors), ", ")
 	if out.Updated != nil {
-		now := time.Now()
-		if r.Now != nil {
-			now = r.Now()
-		}
-		out.AgeHours = max(0, now.Sub(*out.Updated).Hours())
+		out.AgeHours = max(0, r.DB.Now().Sub(*out.Updated).Hours())
 	}
 	return out
 }

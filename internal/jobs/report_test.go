@@ -5,7 +5,6 @@ import (
 	"context"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"strata/internal/advisory"
 	"strata/internal/analyzer"
@@ -51,7 +50,6 @@ func starterAdvisories(t *testing.T) *store.Advisories {
 // The report of the server is the report of the command line, byte by byte.
 func TestReportsAreThoseOfTheCommandLine(t *testing.T) {
 	advisories := starterAdvisories(t)
-	now := func() time.Time { return time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC) }
 	onEngines(t, func(t *testing.T, location string) {
 		db := openDB(t, location)
 		img := pictureImage(t, reportPicture)
@@ -60,7 +58,7 @@ func TestReportsAreThoseOfTheCommandLine(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		found, err := match.Find(t.Context(), &res.Inventory, advisories, match.Options{Now: now})
+		found, err := match.Find(t.Context(), &res.Inventory, advisories, match.Options{Now: db.Now})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,7 +67,7 @@ func TestReportsAreThoseOfTheCommandLine(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		reports := &Reports{DB: db, Cache: &Layers{DB: db}, Version: "1", Now: now,
+		reports := &Reports{DB: db, Cache: &Layers{DB: db}, Version: "1",
 			Advisories: func(context.Context) (match.Advisories, report.Advisories, error) {
 				return advisories, report.Advisories{}, nil
 			}}

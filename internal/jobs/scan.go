@@ -42,8 +42,6 @@ type Scans struct {
 	// Then is told of the images that were scanned, to have them matched and judged.
 	Then func(ctx context.Context, images []int64) error
 	Log  *slog.Logger
-	// Now is time.Now by default.
-	Now func() time.Time
 }
 
 // How long a manifest stays with an instance that is heard of no more, and how often it
@@ -68,13 +66,6 @@ func (s *Scans) maxAttempts() int {
 		return s.MaxAttempts
 	}
 	return DefaultAttempts
-}
-
-func (s *Scans) now() time.Time {
-	if s.Now != nil {
-		return s.Now()
-	}
-	return time.Now()
 }
 
 // Do scans the manifest whose id is the key, unless it is not due or another instance
@@ -197,7 +188,7 @@ func (s *Scans) failed(ctx context.Context, m *store.ClaimedManifest, o store.Sc
 	if backoff == nil {
 		backoff = Backoff
 	}
-	o.State, o.RetryAt = "due", s.now().Add(backoff(m.Attempts))
+	o.State, o.RetryAt = "due", s.DB.Now().Add(backoff(m.Attempts))
 	return s.ended(ctx, m, o, reason)
 }
 

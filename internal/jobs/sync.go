@@ -31,8 +31,6 @@ type Syncs struct {
 	// Every is how often; 0 means 6 hours.
 	Every time.Duration
 	Log   *slog.Logger
-	// Now is time.Now by default.
-	Now func() time.Time
 }
 
 // Work are those of the queue: Sync and Match.
@@ -45,13 +43,6 @@ func (s *Syncs) Work() []Work {
 		{Kind: Sync, Do: func(ctx context.Context, _ string) error { return s.Sync(ctx) }, Every: every, Timeout: 2 * time.Hour},
 		{Kind: Match, Do: func(ctx context.Context, _ string) error { return s.Match(ctx) }, Timeout: 2 * time.Hour},
 	}
-}
-
-func (s *Syncs) now() time.Time {
-	if s.Now != nil {
-		return s.Now()
-	}
-	return time.Now()
 }
 
 func (s *Syncs) log() *slog.Logger {
@@ -73,7 +64,7 @@ func (s *Syncs) Sync(ctx context.Context) error {
 	if mirror == "" {
 		mirror = advisory.DefaultMirror
 	}
-	report := store.SyncReport{StartedAt: s.now(), Mirror: advisory.Redact(mirror), Wanted: wanted}
+	report := store.SyncReport{StartedAt: s.DB.Now(), Mirror: advisory.Redact(mirror), Wanted: wanted}
 	err = s.from(ctx, mirror, wanted, &report)
 	if errors.Is(err, store.ErrBusy) || ctx.Err() != nil {
 		return err
@@ -82,7 +73,7 @@ func (s *Syncs) Sync(ctx context.Context) error {
 		report.Error = err.Error()
 		err = errors.Join(err, s.starter(ctx))
 	}
-	report.EndedAt = s.now()
+	report.EndedAt = s.DB.Now()
 	err = errors.Join(err, s.tellFailed(ctx, report.Failed))
 	s.log().InfoContext(ctx, "advisories synced", "changed", report.Changed, "removed", report.Removed, "took", report.EndedAt.Sub(report.StartedAt))
 	return errors.Join(err, s.DB.NoteSync(ctx, report), s.Enqueue(ctx, Job{Kind: Match, Priority: ForNews}))
@@ -111,7 +102,7 @@ func (s *Syncs) from(ctx context.Context, location string, wanted []string, repo
 		return err
 	}
 	summary, err := s.DB.SyncAdvisories(ctx, s.Instance, mirror, store.UpdateOptions{
-		Ecosystems: wanted, KEV: s.KEV, EPSS: s.EPSS, Lists: s.Options, Now: s.Now, Log: s.log(),
+		Ecosystems: wanted, KEV: s.KEV, EPSS: s.EPSS, Lists: s.Options, Now: s.DB.Now, Log: s.log(),
 	})
 	report.Take(summary)
 	return err
@@ -124,7 +115,7 @@ func (s *Syncs) starter(ctx context.Context) error {
 		return err
 	}
 	s.log().WarnContext(ctx, "no advisories can be had: the small set that comes with Strata is used, which knows few flaws")
-	_, err = s.DB.SyncAdvisories(ctx, s.Instance, advisory.StarterMirror(), store.UpdateOptions{Now: s.Now, Log: s.log()})
+	_, err = s.DB.SyncAdvisories(ctx, s.Instance, advisory.StarterMirror(), store.UpdateOptions{Now: s.DB.Now, Log: s.log()})
 	return err
 }
 

@@ -74,7 +74,7 @@ func Run(ctx context.Context, o RunOptions) (err error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	r := &runner{o: o, id: o.Host + "-" + rand.Text()[:8], started: time.Now(), certificate: &certificate{cert: o.TLSCert, key: o.TLSKey}}
+	r := &runner{o: o, id: o.Host + "-" + rand.Text()[:8], certificate: &certificate{cert: o.TLSCert, key: o.TLSKey}}
 	if o.TLSCert != "" { // before anything is made or told that needs it
 		if _, err := r.certificate.get(nil); err != nil {
 			return fmt.Errorf("server: %w", err)
@@ -223,6 +223,7 @@ func (r *runner) begin(ctx context.Context) (setup string, err error) {
 		if r.server, err = New(r.o.Options); err != nil {
 			return "", err
 		}
+		r.started = r.o.DB.Now()
 	}
 	// Before it has jobs, as others take over those of who isn't heard of.
 	if err := r.beat(ctx); err != nil {
@@ -415,7 +416,7 @@ func (r *runner) beat(ctx context.Context) error {
 // tidy deletes what has expired. Instances are forgotten once others had the time to take
 // over what they did.
 func (r *runner) tidy(ctx context.Context) error {
-	if time.Since(r.started) > time.Minute {
+	if r.o.DB.Now().Sub(r.started) > time.Minute {
 		if err := r.o.DB.DeleteSilentInstances(ctx, forgottenAfter); err != nil {
 			return err
 		}

@@ -162,7 +162,8 @@ func (s *Server) decisionsChanged(ctx context.Context, action, target, detail st
 // ListedWatch is a watch in a list.
 type ListedWatch struct {
 	store.Watch
-	OpenViolations int `json:"open_violations" doc:"up to 10000"`
+	OpenViolations int    `json:"open_violations" doc:"up to 10000"`
+	Declared       string `json:"declared,omitempty" doc:"where settings declare it: what is changed here lasts until the server starts anew"`
 }
 
 func (s *Server) listWatches(ctx context.Context, _ *struct{}) (*struct{ Body List[ListedWatch] }, error) {
@@ -176,7 +177,7 @@ func (s *Server) listWatches(ctx context.Context, _ *struct{}) (*struct{ Body Li
 	}
 	out := List[ListedWatch]{Items: []ListedWatch{}}
 	for i := range watches {
-		out.Items = append(out.Items, ListedWatch{watches[i], open[watches[i].ID]})
+		out.Items = append(out.Items, ListedWatch{watches[i], open[watches[i].ID], s.places["watches/"+watches[i].Name]})
 	}
 	return &struct{ Body List[ListedWatch] }{out}, nil
 }

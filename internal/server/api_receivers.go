@@ -21,6 +21,7 @@ type Receiver struct {
 	HasSecret bool                   `json:"has_secret" doc:"what it is is never shown"`
 	Paused    bool                   `json:"paused"`
 	UpdatedAt time.Time              `json:"updated_at"`
+	Declared  string                 `json:"declared,omitempty" doc:"where settings declare it: what is changed here lasts until the server starts anew"`
 }
 
 // A ReceiverInput is a receiver to be.
@@ -50,8 +51,8 @@ func (s *Server) registerReceivers() {
 	s.registerNotifications()
 }
 
-func receiverOf(r *store.Receiver) Receiver {
-	return Receiver{Name: r.Name, Kind: r.Kind, Settings: r.Settings, HasSecret: r.HasSecret, Paused: r.Paused, UpdatedAt: r.UpdatedAt}
+func (s *Server) receiverOf(r *store.Receiver) Receiver {
+	return Receiver{Name: r.Name, Kind: r.Kind, Settings: r.Settings, HasSecret: r.HasSecret, Paused: r.Paused, UpdatedAt: r.UpdatedAt, Declared: s.places["receivers/"+r.Name]}
 }
 
 func (s *Server) listReceivers(ctx context.Context, in *PageInput) (*struct{ Body Page[Receiver] }, error) {
@@ -65,7 +66,7 @@ func (s *Server) listReceivers(ctx context.Context, in *PageInput) (*struct{ Bod
 	}
 	out := make([]Receiver, len(rows))
 	for i, r := range rows {
-		out[i] = receiverOf(r)
+		out[i] = s.receiverOf(r)
 	}
 	return &struct{ Body Page[Receiver] }{pageOf("receivers", out, in.Limit, func(r *Receiver) any { return r.Name })}, nil
 }
@@ -79,7 +80,7 @@ func (s *Server) getReceiver(ctx context.Context, in *receiverName) (*struct{ Bo
 	if err != nil {
 		return nil, s.fail(ctx, err)
 	}
-	return &struct{ Body Receiver }{receiverOf(r)}, nil
+	return &struct{ Body Receiver }{s.receiverOf(r)}, nil
 }
 
 func (s *Server) putReceiver(ctx context.Context, in *ReceiverInput) (*struct{ Body Receiver }, error) {

@@ -33,6 +33,7 @@ type Registry struct {
 	CrawledAt      time.Time              `json:"crawled_at,omitzero" doc:"when it was last read to the end"`
 	CrawlError     string                 `json:"crawl_error,omitempty" doc:"what could not be read the last time, a line each; POST /api/v1/registries/{name}/test tries again, at once"`
 	CrawlProgress  string                 `json:"crawl_progress,omitempty"`
+	Declared       string                 `json:"declared,omitempty" doc:"where settings declare it: what is changed here lasts until the server starts anew"`
 	Manifests      *ManifestCounts        `json:"manifests,omitempty" doc:"how many there are, by state; in answers to GET"`
 }
 
@@ -91,6 +92,7 @@ func (s *Server) registryOf(r *store.Registry) Registry {
 	out := Registry{
 		Name: r.Name, URL: r.URL, Kind: r.Kind, Settings: r.Settings, HasCredentials: r.HasCredentials, HasHookSecret: r.HasHookSecret, Paused: r.Paused,
 		CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, CrawlDueAt: r.CrawlDueAt, CrawledAt: r.CrawledAt, CrawlError: r.CrawlError, CrawlProgress: r.CrawlProgress,
+		Declared: s.places["registries/"+r.Name],
 	}
 	if r.HasHookSecret {
 		out.HookURL = s.o.PublicURL + "/hooks/" + url.PathEscape(r.Name)

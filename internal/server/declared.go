@@ -120,6 +120,7 @@ func (s *Server) declare(ctx context.Context, wanted []Declaration) error {
 			if err := s.declareOne(auth.With(ctx, settingsIdentity()), d); err != nil {
 				return fmt.Errorf("%s: %s %q: %w", d.Place, d.Kind, d.Name, err)
 			}
+			s.places[d.Kind+"/"+d.Name] = d.Place
 		}
 	}
 	return nil

@@ -45,7 +45,7 @@ func TestDeclared(t *testing.T) {
 		if log, err := db.AuditLog(t.Context(), 0, 1); err != nil || log[0].Actor != "strata.yaml (settings)" {
 			t.Errorf("%+v, %v", log, err)
 		}
-		watch := []Declaration{{Kind: "watches", Name: "all", Body: json.RawMessage(`{"name": "all", "policies": ["strict"]}`)}}
+		watch := []Declaration{{Kind: "watches", Name: "all", Place: "strata.yaml:7", Body: json.RawMessage(`{"name": "all", "policies": ["strict"]}`)}}
 		for range 2 {
 			if err := s.declare(t.Context(), watch); err != nil {
 				t.Fatal(err)
@@ -53,6 +53,10 @@ func TestDeclared(t *testing.T) {
 		}
 		if w, err := db.Watches(t.Context()); err != nil || len(w) != 1 || w[0].Name != "all" {
 			t.Errorf("%+v, %v", w, err)
+		}
+		var list List[ListedWatch]
+		if status := s.call(t, "GET", "/api/v1/watches", nil, &list); status != http.StatusOK || list.Items[0].Declared != "strata.yaml:7" {
+			t.Errorf("status %d: not told that it is declared: %+v", status, list)
 		}
 		bad := []Declaration{{Kind: "registries", Name: "x", Place: "strata.yaml:3", Body: json.RawMessage(`{"name": "x", "nonsense": 1}`)}}
 		if err := s.declare(t.Context(), bad); err == nil || !strings.HasPrefix(err.Error(), `strata.yaml:3: registries "x": `) {

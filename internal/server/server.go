@@ -66,7 +66,7 @@ type Options struct {
 	Tracer trace.Tracer
 	// Log gets what is worth telling; nil is silent.
 	Log *slog.Logger
-	// Now is time.Now by default.
+	// Now is the clock of DB by default, which all instances have in common.
 	Now func() time.Time
 }
 
@@ -87,6 +87,9 @@ type Server struct {
 	site *web.Site
 	// queue is that of this instance; nil until there is one.
 	queue *jobs.Queue
+	// places tells where settings declare a thing, by its path in the API; it is written
+	// before there are requests.
+	places map[string]string
 	// draining is set when the server stops.
 	draining atomic.Bool
 	// hooked finds the registry of a notification; visitTransport makes the requests
@@ -122,13 +125,13 @@ func New(o Options) (*Server, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.Now == nil {
-		o.Now = time.Now
+		o.Now = o.DB.Now
 	}
 	if err := CheckPublicURL(o.PublicURL); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
 	o.Log = slog.New(requestLog{o.Log.Handler()})
-	s := &Server{o: o, mux: http.NewServeMux(), submitting: make(chan struct{}, maxSubmitting), trying: make(chan struct{}, maxTrying)}
+	s := &Server{o: o, mux: http.NewServeMux(), submitting: make(chan struct{}, maxSubmitting), trying: make(chan struct{}, maxTrying), places: map[string]string{}}
 	s.metrics = newMetrics(s)
 	config := huma.DefaultConfig("Strata", o.Version)
 	config.OpenAPIPath = "/api/v1/openapi"

@@ -21,6 +21,7 @@ type receiver struct {
 	HasSecret  bool `json:"has_secret"`
 	Paused     bool
 	UpdatedAt  time.Time `json:"updated_at"`
+	Declared   string
 }
 
 // Where is where what it is told goes, as far as it is no secret.

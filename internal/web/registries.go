@@ -23,7 +23,8 @@ type registry struct {
 	CrawledAt      time.Time `json:"crawled_at"`
 	CrawlDueAt     time.Time `json:"crawl_due_at"`
 	CrawlError     string    `json:"crawl_error"`
-	CrawlProgress  string    `json:"crawl_progress"`
+	Declared       string
+	CrawlProgress  string `json:"crawl_progress"`
 	Manifests      struct{ Due, Scanning, Scanned, Parked int }
 }
 

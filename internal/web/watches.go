@@ -15,6 +15,7 @@ import (
 type watchRow struct {
 	store.Watch
 	OpenViolations int `json:"open_violations"`
+	Declared       string
 }
 
 // watchList are the watches; none for who may not see them.
@@ -66,6 +67,8 @@ type watchForm struct {
 	Mode                             string
 	Paused                           bool
 	Policies, Receivers              []choice
+	// Declared is where settings declare it.
+	Declared string
 	// New tells that it is not yet there.
 	New   bool
 	Error string
@@ -101,7 +104,7 @@ func (v *visit) watchForm() (*watchForm, error) {
 	for _, name := range slices.Sorted(maps.Keys(w.Scope.Labels)) {
 		f.Labels += name + "=" + w.Scope.Labels[name] + "\n"
 	}
-	f.Mode, f.Paused = w.Mode, w.Paused
+	f.Mode, f.Paused, f.Declared = w.Mode, w.Paused, w.Declared
 	return f, f.choices(v, w.Policies, w.Receivers)
 }
 

@@ -35,9 +35,8 @@ func New(in Input) (*Plan, error) {
 	for _, e := range in.Match.Ended {
 		p.note("%s", e.Summary)
 	}
-	if p.plan.Diff = p.diff(); p.plan.Diff == "" && len(p.places) > 0 && len(p.plan.Steps) > 0 {
-		p.note("no line of %s changes, so there is no diff: each step says where its versions are decided", p.Dockerfile.Path)
-	}
+	p.plan.Diff = p.diff()
+	p.noDiff()
 	return p.plan, nil
 }
 
@@ -85,6 +84,15 @@ func (p *planner) readDockerfile() error {
 		p.note("no layer of the image was made by an instruction of %s as it is: was the image built from it? (--target tells the stage)", d.Path)
 	}
 	return nil
+}
+
+// noDiff tells why there is no diff where one was to be expected. A step on the base says so
+// itself.
+func (p *planner) noDiff() {
+	if p.plan.Diff != "" || len(p.places) == 0 || len(p.plan.Steps) == 0 || slices.ContainsFunc(p.plan.Steps, func(s Step) bool { return s.Kind == StepBase }) {
+		return
+	}
+	p.note("no line of %s changes, so there is no diff: each step says where its versions are decided", p.Dockerfile.Path)
 }
 
 func (p *planner) note(format string, args ...any) {

@@ -31,12 +31,14 @@ func TestPlanChangesTheDockerfile(t *testing.T) {
 		"the base, by a variable and a digest": {
 			"ARG TAG=12.1\nFROM debian:${TAG}\nRUN x\n", "", []string{"RUN x"}, []string{"0 deb openssl 3.0.9-1"}, "12.5", "", false,
 			"ARG TAG=12.5\nFROM debian:${TAG}\nRUN x\n", nil},
+		"a version that a lock file decides": {
+			"FROM debian:12.1\nRUN npm ci\n", "", []string{"RUN npm ci"}, []string{"1 npm lodash 4.17.4"}, "", "", false, "FROM debian:12.1\nRUN npm ci\n",
+			[]string{"no line of Dockerfile changes, so there is no diff: each step says where its versions are decided"}},
 		"the base of a stage below": {
 			"FROM docker.io/library/debian:12.1 AS one\nFROM one AS two\nRUN x\nFROM alpine AS three\n", "two", []string{"RUN x"}, []string{"0 deb openssl 3.0.9-1"}, "12.5", "", false,
 			"FROM docker.io/library/debian:12.5 AS one\nFROM one AS two\nRUN x\nFROM alpine AS three\n", nil},
 		"another base than was recognised": {
-			"FROM corp/base:1\nRUN x\n", "", []string{"RUN x"}, []string{"0 deb openssl 3.0.9-1"}, "12.5", "", false, "FROM corp/base:1\nRUN x\n",
-			[]string{"no line of Dockerfile changes, so there is no diff: each step says where its versions are decided"}},
+			"FROM corp/base:1\nRUN x\n", "", []string{"RUN x"}, []string{"0 deb openssl 3.0.9-1"}, "12.5", "", false, "FROM corp/base:1\nRUN x\n", nil},
 		"an upgrade of what the base brought": {
 			"FROM debian:12.1\r\nRUN x\r\n", "", []string{"RUN x"}, []string{"0 deb openssl 3.0.9-1", "0 deb apt 1"}, "", "", false,
 			"FROM debian:12.1\r\nRUN apt-get update && apt-get install -y --only-upgrade openssl && rm -rf /var/lib/apt/lists/*\r\nRUN x\r\n", nil},

@@ -126,6 +126,33 @@ func TestQueueStartsSoon(t *testing.T) {
 	})
 }
 
+// From when a job can be done goes by the time that all instances have in common: this
+// machine's is an hour ahead of it.
+func TestQueueGoesByTheCommonTime(t *testing.T) {
+	behind := func() time.Time { return time.Now().Add(-time.Hour) }
+	db, err := store.OpenDB(t.Context(), postgres(t), store.DBOptions{Now: behind})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	done := make(chan struct{})
+	q := openQueue(t, Options{DB: db, Works: []Work{{Kind: Scan, Do: func(context.Context, string) error { close(done); return nil }}}})
+	enqueue(t, q, Job{Scan, "1", ForPush})
+	waiting, err := q.List(t.Context(), Filter{Limit: 2})
+	if err != nil || len(waiting) != 1 {
+		t.Fatal(waiting, err)
+	}
+	if off := waiting[0].DueAt.Sub(behind()); off.Abs() > time.Minute {
+		t.Errorf("due %v after what time it is", off)
+	}
+	start(t, q)
+	select {
+	case <-done:
+	case <-time.After(2 * time.Minute):
+		t.Fatal("not done")
+	}
+}
+
 func TestQueueOnceWhileWaiting(t *testing.T) {
 	onEngines(t, func(t *testing.T, location string) {
 		var runs, atOnce, most atomic.Int32

@@ -92,9 +92,9 @@ func (o *OpenID) Begin(ctx context.Context) (url string, f Flow, err error) {
 	return o.config(p).AuthCodeURL(f.State, oidc.Nonce(f.Nonce), oauth2.S256ChallengeOption(f.Verifier)), f, nil
 }
 
-// finish takes what the provider gave the user and tells who they are. ErrDenied when
+// finish takes what the provider gave the user and tells who they are, now. ErrDenied when
 // it was not for this flow, or is not to be believed.
-func (o *OpenID) finish(ctx context.Context, f Flow, state, code string) (*store.User, error) {
+func (o *OpenID) finish(ctx context.Context, now func() time.Time, f Flow, state, code string) (*store.User, error) {
 	if f.State == "" || subtle.ConstantTimeCompare([]byte(f.State), []byte(state)) != 1 {
 		return nil, fmt.Errorf("login: %w: it was begun in another browser, or too long ago", ErrDenied)
 	}
@@ -108,7 +108,7 @@ func (o *OpenID) finish(ctx context.Context, f Flow, state, code string) (*store
 		return nil, fmt.Errorf("OpenID provider %s: %w: %w", o.Issuer, ErrDenied, err)
 	}
 	raw, _ := tokens.Extra("id_token").(string)
-	id, err := p.VerifierContext(ctx, &oidc.Config{ClientID: o.ClientID}).Verify(ctx, raw)
+	id, err := p.VerifierContext(ctx, &oidc.Config{ClientID: o.ClientID, Now: now}).Verify(ctx, raw)
 	if err != nil {
 		return nil, fmt.Errorf("OpenID provider %s: %w: %w", o.Issuer, ErrDenied, err)
 	}
@@ -181,7 +181,7 @@ func groups(claims map[string]any, claim string) []string {
 // LoginWith makes a session for who comes back from the provider. The provider says
 // what they may do, each time anew. A local user's name is not given to another one.
 func (a *Access) LoginWith(ctx context.Context, o *OpenID, f Flow, state, code, agent string) (secret string, who *Identity, err error) {
-	told, err := o.finish(ctx, f, state, code)
+	told, err := o.finish(ctx, a.now, f, state, code)
 	if err != nil {
 		return "", nil, err
 	}

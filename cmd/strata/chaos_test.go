@@ -50,7 +50,8 @@ func TestChaos(t *testing.T) {
 
 // A chaosWorld is all that a run has.
 type chaosWorld struct {
-	t        *testing.T
+	t *testing.T
+	// full lets all faults of TestChaos happen, not only those that take little time.
 	full     bool
 	start    time.Time
 	mirror   string

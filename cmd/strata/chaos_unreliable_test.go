@@ -19,7 +19,6 @@ func TestChaosUnreliable(t *testing.T) {
 		t.Skip("STRATA_CHAOS is not full: make chaos")
 	}
 	w := newChaosWorld(t, 150)
-	w.full = true
 	w.cluster = startChaosCluster(t, startChaosPostgres(t, false), w.mirror, 0, chaosSkew, -chaosSkew)
 	w.begin()
 	w.clocksDiffer()

@@ -143,8 +143,10 @@ func (s *Server) testReceiver(ctx context.Context, in *receiverName) (*struct{ B
 		client = guardedClient(false, patience)
 	}
 	m := &notify.Message{Delivery: store.NewDelivery(), At: s.o.Now(), Title: "Test message to " + r.Name, Link: s.o.PublicURL, Test: true, Groups: []notify.Group{}}
+	sender := notify.NewSender(client)
+	sender.Now = s.o.Now // as those of deliveries have it
 	out := ReceiverTest{OK: true}
-	if err := notify.NewSender(client).Send(limited, to, m); err != nil {
+	if err := sender.Send(limited, to, m); err != nil {
 		out = ReceiverTest{Error: err.Error()}
 	}
 	return &struct{ Body ReceiverTest }{out}, nil
